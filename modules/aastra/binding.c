@@ -1,0 +1,757 @@
+/**
+ * @file binding.c  One registration of one AOR at one registrar over one route
+ *
+ * A REGISTER client (RFC 3261 10.2, RFC 5626 4.2) that does nothing by
+ * itself but keep a binding fresh: it says farewell only when told to, it
+ * never retries a server that failed (that is decided above), and it can be
+ * stopped so that nothing of it is sent any more.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <re.h>
+#include "request.h"
+#include "compat.h"
+#include "binding.h"
+
+
+enum {
+	REASON_SIZE        = 128,
+	CHALLENGES_MAX     = 4, /* proxy and registrar, each once stale     */
+	CHALLENGED_BY_REGISTRAR = 1,
+	CHALLENGED_BY_PROXY     = 2,
+	REFRESH_MIN_MS     = 500,
+	FAREWELL_MS        = 1500
+};
+
+
+struct aa_binding {
+	struct sip *sip;
+	struct sip_dialog *dlg;
+	struct sip_auth *auth;
+	struct aa_req *req;
+	struct aa_conn *conn;
+	struct tmr tmr;         /* refresh                                  */
+	char *cuser;
+	char *instance;
+	char *registrar;
+	char *aor;
+	char *contact;          /* URI as it was sent                       */
+	char *server;           /* Server header of the registrar           */
+	sip_auth_h *authh;
+	aa_binding_h *h;
+	void *arg;
+	unsigned regid;
+	uint32_t want_expires;
+	uint32_t min_expires;   /* from a 423                               */
+	uint32_t expires;       /* granted                                  */
+	uint32_t renewal;
+	uint32_t transaction;
+	uint32_t challenges;    /* answered in this exchange                */
+	unsigned challenged;    /* by whom, in this exchange                */
+	uint32_t requests;
+	uint64_t until;         /* when it expires, aa_now_ms()             */
+	bool sent;              /* a REGISTER that may make it was sent     */
+	bool ok;                /* the registrar has it                     */
+	bool leaving;           /* being unregistered                       */
+	bool clearing;          /* a stand-in that removes another's        */
+};
+
+
+static int request(struct aa_binding *b);
+
+
+/* Between libre and the owner, since the owner can change */
+static int auth_handler(char **user, char **pass, const char *realm, void *arg)
+{
+	struct aa_binding *b = arg;
+
+	return b->authh ? b->authh(user, pass, realm, b->arg) : EAUTH;
+}
+
+
+static void destructor(void *arg)
+{
+	struct aa_binding *b = arg;
+
+	tmr_cancel(&b->tmr);
+	mem_deref(b->req);
+	mem_deref(b->auth);
+	mem_deref(b->dlg);
+	mem_deref(b->cuser);
+	mem_deref(b->instance);
+	mem_deref(b->registrar);
+	mem_deref(b->aor);
+	mem_deref(b->contact);
+	mem_deref(b->server);
+}
+
+
+static void refresh_handler(void *arg)
+{
+	struct aa_binding *b = arg;
+	char buf[REASON_SIZE];
+	int err;
+
+	err = aa_binding_register(b);
+	if (err) {
+		(void)re_snprintf(buf, sizeof(buf), "%m", err);
+		b->h(b, AA_BINDING_FAILED, buf, 0, NULL, b->arg);
+	}
+}
+
+
+struct contact_match {
+	const struct aa_binding *b;
+	uint32_t expires;
+	bool found;
+};
+
+
+static bool contact_handler(const struct sip_hdr *hdr,
+			    const struct sip_msg *msg, void *arg)
+{
+	struct contact_match *cm = arg;
+	struct sip_addr addr;
+	struct pl pval, own;
+	char id[16];
+
+	if (sip_addr_decode(&addr, &hdr->val))
+		return false;
+
+	if (pl_strcasecmp(&addr.uri.user, cm->b->cuser))
+		return false;
+
+	(void)re_snprintf(id, sizeof(id), "%u", cm->b->regid);
+	if (msg_param_decode(&addr.uri.params, "flow", &own) ||
+	    pl_strcmp(&own, id))
+		return false;
+
+	cm->found = true;
+
+	if (0 == msg_param_decode(&addr.params, "expires", &pval))
+		cm->expires = pl_u32(&pval);
+	else if (pl_isset(&msg->expires))
+		cm->expires = pl_u32(&msg->expires);
+
+	return true;
+}
+
+
+/*
+ * Guide A-85: renewed T seconds before the end, but where half of the period
+ * is shorter than T, at half of the period.
+ */
+static uint64_t refresh_wait(const struct aa_binding *b)
+{
+	const uint64_t period = (uint64_t)b->expires * 1000;
+	const uint64_t t = (uint64_t)b->renewal * 1000;
+	const uint64_t wait = period / 2 > t ? period - t : period / 2;
+
+	return MAX(wait, (uint64_t)REFRESH_MIN_MS);
+}
+
+
+static void granted(struct aa_binding *b, const struct sip_msg *msg)
+{
+	const struct sip_hdr *hdr;
+	struct contact_match cm;
+
+	memset(&cm, 0, sizeof(cm));
+	cm.b = b;
+	cm.expires = pl_isset(&msg->expires) ? pl_u32(&msg->expires)
+		: b->want_expires;
+
+	(void)sip_msg_hdr_apply(msg, true, SIP_HDR_CONTACT, contact_handler,
+				&cm);
+
+	hdr = sip_msg_hdr(msg, SIP_HDR_SERVER);
+	if (hdr) {
+		b->server = mem_deref(b->server);
+		(void)pl_strdup(&b->server, &hdr->val);
+	}
+
+	b->expires = cm.expires ? cm.expires : b->want_expires;
+	b->until   = aa_now_ms() + (uint64_t)b->expires * 1000;
+	b->ok      = true;
+	tmr_start(&b->tmr, refresh_wait(b), refresh_handler, b);
+}
+
+
+static void gone(struct aa_binding *b, const char *reason,
+		 const struct sip_msg *msg)
+{
+	b->ok = false;
+	b->sent = false;
+	b->leaving = false;
+	tmr_cancel(&b->tmr);
+	b->h(b, AA_BINDING_GONE, reason, 0, msg, b->arg);
+}
+
+
+static bool stale_handler(const struct sip_hdr *hdr, const struct sip_msg *msg,
+			  void *arg)
+{
+	struct httpauth_digest_chall ch;
+	(void)msg;
+	(void)arg;
+
+	return 0 == httpauth_digest_challenge_decode(&ch, &hdr->val) &&
+		0 == pl_strcasecmp(&ch.stale, "true");
+}
+
+
+/* A second challenge by the same server means that the credentials are wrong,
+   unless it says that only its nonce was too old (RFC 7616 3.3) */
+static bool challenge_answerable(const struct aa_binding *b,
+				 const struct sip_msg *msg, unsigned by)
+{
+	if (b->challenges >= CHALLENGES_MAX)
+		return false;
+
+	if (!(b->challenged & by))
+		return true;
+
+	return sip_msg_hdr_apply(msg, true, SIP_HDR_WWW_AUTHENTICATE,
+				 stale_handler, NULL) ||
+		sip_msg_hdr_apply(msg, true, SIP_HDR_PROXY_AUTHENTICATE,
+				  stale_handler, NULL);
+}
+
+
+static int authenticate(struct aa_binding *b, const struct sip_msg *msg)
+{
+	const unsigned by = msg->scode == 401 ? CHALLENGED_BY_REGISTRAR
+		: CHALLENGED_BY_PROXY;
+	int err;
+
+	if (!challenge_answerable(b, msg, by))
+		return EAUTH;
+
+	/* what an earlier request was challenged with may be out of date;
+	   what the other server of this exchange wants is still needed */
+	if (!b->challenged || (b->challenged & by))
+		sip_auth_reset(b->auth);
+
+	b->challenged |= by;
+	++b->challenges;
+
+	err = sip_auth_authenticate(b->auth, msg);
+	if (err)
+		return err;
+
+	return request(b);
+}
+
+
+static void challenges_reset(struct aa_binding *b)
+{
+	b->challenged = 0;
+	b->challenges = 0;
+}
+
+
+static bool interval_too_brief(struct aa_binding *b, const struct sip_msg *msg)
+{
+	const struct sip_hdr *hdr = sip_msg_hdr(msg, SIP_HDR_MIN_EXPIRES);
+	uint32_t min_expires;
+
+	if (!hdr || b->leaving)
+		return false;
+
+	min_expires = pl_u32(&hdr->val);
+	if (min_expires <= b->want_expires)
+		return false;
+
+	b->want_expires = min_expires;
+
+	return true;
+}
+
+
+static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
+{
+	const bool server = err || aa_scode_is_server_failure(msg->scode);
+	char buf[REASON_SIZE];
+
+	if (err)
+		(void)re_snprintf(buf, sizeof(buf), "%m to REGISTER", err);
+	else
+		(void)re_snprintf(buf, sizeof(buf), "%u %r to REGISTER",
+				  msg->scode, &msg->reason);
+
+	if (b->leaving) {
+		gone(b, buf, msg);
+		return;
+	}
+
+	tmr_cancel(&b->tmr);
+
+	if (!server) {
+		/* refused is not registered, whatever was before */
+		b->ok = false;
+		b->sent = false;
+		sip_auth_reset(b->auth);
+	}
+
+	b->h(b, server ? AA_BINDING_FAILED : AA_BINDING_REJECTED, buf,
+	     aa_msg_retry_after(msg), msg, b->arg);
+}
+
+
+static void response_handler(int err, const struct sip_msg *msg, void *arg)
+{
+	struct aa_binding *b = arg;
+
+	if (err) {
+		failed(b, err, NULL);
+		return;
+	}
+
+	if (msg->scode < 300) {
+		challenges_reset(b);
+
+		if (b->leaving) {
+			gone(b, "unregistered", msg);
+			return;
+		}
+
+		granted(b, msg);
+		b->h(b, AA_BINDING_OK, "registered", 0, msg, b->arg);
+		return;
+	}
+
+	switch (msg->scode) {
+
+	case 401:
+	case 407:
+		err = authenticate(b, msg);
+		if (!err)
+			return;
+		break;
+
+	case 423:
+		if (interval_too_brief(b, msg) && !request(b))
+			return;
+		break;
+
+	case 439:
+		/* RFC 5626 11.6: the first hop cannot; do without */
+		if (b->instance) {
+			b->instance = mem_deref(b->instance);
+			if (!request(b))
+				return;
+		}
+		break;
+
+	default:
+		break;
+	}
+
+	failed(b, 0, msg);
+}
+
+
+static int contact_set(struct aa_binding *b, enum sip_transp tp,
+		       const struct sa *src)
+{
+	b->contact = mem_deref(b->contact);
+
+	return re_sdprintf(&b->contact, "sip:%s@%J%s;flow=%u", b->cuser, src,
+			   sip_transp_param(tp), b->regid);
+}
+
+
+static int send_handler(enum sip_transp tp, const struct sa *src,
+			const struct sa *dst, struct mbuf *mb, void *arg)
+{
+	struct aa_binding *b = arg;
+	int err = 0;
+	(void)dst;
+
+	/* what is to be removed has the address that it was made with */
+	if (!b->clearing && !b->leaving)
+		err = contact_set(b, tp, src);
+	if (!err && !b->contact)
+		err = contact_set(b, tp, src);
+	if (err)
+		return err;
+
+	err = mbuf_printf(mb, "Contact: <%s>;expires=%u", b->contact,
+			  b->leaving ? 0 : b->want_expires);
+
+	if (b->instance) {
+		err |= mbuf_printf(mb, ";+sip.instance=\"<urn:uuid:%s>\""
+				   ";reg-id=%u", b->instance, b->regid);
+	}
+
+	err |= mbuf_write_str(mb, "\r\n");
+
+	return err;
+}
+
+
+static int request(struct aa_binding *b)
+{
+	struct aa_req_prm prm;
+
+	b->req = mem_deref(b->req);
+
+	memset(&prm, 0, sizeof(prm));
+	prm.sip     = b->sip;
+	prm.met     = "REGISTER";
+	prm.dlg     = b->dlg;
+	prm.auth    = b->auth;
+	prm.timeout = b->leaving ? MIN(b->transaction, FAREWELL_MS)
+		: b->transaction;
+	prm.conn    = b->conn;
+	prm.sendh   = send_handler;
+	prm.resph   = response_handler;
+	prm.arg     = b;
+
+	++b->requests;
+	if (!b->leaving)
+		b->sent = true;
+
+	return aa_req_send(&b->req, &prm,
+			   "%s"
+			   "Allow: INVITE,ACK,BYE,CANCEL,OPTIONS,NOTIFY,"
+			   "SUBSCRIBE,INFO,MESSAGE,REFER\r\n"
+			   "Content-Length: 0\r\n"
+			   "\r\n",
+			   b->instance ? "Supported: outbound, path\r\n" :
+			   "Supported: path\r\n");
+}
+
+
+/**
+ * Allocate a binding; nothing is sent yet
+ *
+ * @param bp  Pointer to the binding; mem_deref() drops it without a word
+ * @param prm Parameters
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
+{
+	struct aa_binding *b;
+	const char *routev[1];
+	int err;
+
+	if (!bp || !prm || !prm->sip || !prm->registrar || !prm->aor ||
+	    !prm->cuser || !prm->h)
+		return EINVAL;
+
+	b = mem_zalloc(sizeof(*b), destructor);
+	if (!b)
+		return ENOMEM;
+
+	routev[0] = prm->route;
+	err = sip_dialog_alloc(&b->dlg, prm->registrar, prm->aor,
+			       prm->dispname, prm->aor,
+			       prm->route ? routev : NULL,
+			       prm->route ? 1 : 0);
+	if (err)
+		goto out;
+
+	err = sip_auth_alloc(&b->auth, auth_handler, b, false);
+	if (err)
+		goto out;
+
+	err  = str_dup(&b->cuser, prm->cuser);
+	err |= str_dup(&b->registrar, prm->registrar);
+	err |= str_dup(&b->aor, prm->aor);
+	if (prm->instance)
+		err |= str_dup(&b->instance, prm->instance);
+	if (err) {
+		err = ENOMEM;
+		goto out;
+	}
+
+	b->sip          = prm->sip;
+	b->conn         = prm->conn;
+	b->regid        = prm->regid;
+	b->want_expires = prm->expires;
+	b->renewal      = prm->renewal;
+	b->transaction  = prm->transaction;
+	b->authh        = prm->authh;
+	b->h            = prm->h;
+	b->arg          = prm->arg;
+
+ out:
+	if (err)
+		mem_deref(b);
+	else
+		*bp = b;
+
+	return err;
+}
+
+
+/**
+ * Register, or refresh, now
+ *
+ * @param b Binding
+ *
+ * @return 0 if success, otherwise errorcode; then no handler is called
+ */
+int aa_binding_register(struct aa_binding *b)
+{
+	if (!b || b->leaving)
+		return EINVAL;
+
+	tmr_cancel(&b->tmr);
+	challenges_reset(b);
+
+	return request(b);
+}
+
+
+/**
+ * Unregister; AA_BINDING_GONE follows, after FAREWELL_MS at the latest
+ *
+ * @param b Binding
+ *
+ * @return 0 if success, otherwise errorcode; then no handler is called
+ */
+int aa_binding_unregister(struct aa_binding *b)
+{
+	if (!b)
+		return EINVAL;
+
+	if (b->leaving)
+		return 0;
+
+	tmr_cancel(&b->tmr);
+	b->leaving = true;
+	challenges_reset(b);
+
+	return request(b);
+}
+
+
+/**
+ * Remove the binding of a path that is dead, over another one
+ *
+ * A registrar shared by both paths keeps the old binding until it expires,
+ * and would send calls to it.  RFC 3261 10.2.2 lets any route carry the
+ * removal; the old Contact and reg-id say which is meant.
+ *
+ * @param bp    Pointer to a stand-in, which does the removal and then tells
+ *              AA_BINDING_GONE
+ * @param old   Binding to remove
+ * @param route Next hop, NULL: the Request-URI's
+ * @param conn  Connection of that route, may be NULL
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_binding_clear(struct aa_binding **bp, const struct aa_binding *old,
+		     const char *route, struct aa_conn *conn)
+{
+	struct aa_binding_prm prm;
+	struct aa_binding *b;
+	int err;
+
+	if (!bp || !old || !old->contact)
+		return EINVAL;
+
+	memset(&prm, 0, sizeof(prm));
+	prm.sip         = old->sip;
+	prm.registrar   = old->registrar;
+	prm.aor         = old->aor;
+	prm.route       = route;
+	prm.cuser       = old->cuser;
+	prm.instance    = old->instance;
+	prm.regid       = old->regid;
+	prm.transaction = old->transaction;
+	prm.conn        = conn;
+	prm.authh       = old->authh;
+	prm.h           = old->h;
+	prm.arg         = old->arg;
+
+	err = aa_binding_alloc(&b, &prm);
+	if (err)
+		return err;
+
+	b->clearing = true;
+	err = str_dup(&b->contact, old->contact);
+	if (!err)
+		err = aa_binding_unregister(b);
+	if (err)
+		mem_deref(b);
+	else
+		*bp = b;
+
+	return err;
+}
+
+
+/**
+ * Give a binding to another owner
+ *
+ * @param b     Binding
+ * @param authh Asked for credentials
+ * @param h     Told what happens
+ * @param arg   Argument of both
+ */
+void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
+			  aa_binding_h *h, void *arg)
+{
+	if (!b || !h)
+		return;
+
+	b->authh = authh;
+	b->h     = h;
+	b->arg   = arg;
+	b->conn  = NULL;
+}
+
+
+/**
+ * Stop: nothing is sent any more, not even a retransmission
+ *
+ * @param b Binding
+ */
+void aa_binding_halt(struct aa_binding *b)
+{
+	if (!b)
+		return;
+
+	tmr_cancel(&b->tmr);
+	b->req = mem_deref(b->req);
+}
+
+
+/**
+ * Unregister without waiting for an answer, for a module that is unloaded:
+ * nothing of it may be called later.  The credentials of the last exchange
+ * are used, so that most servers take it at the first try.
+ *
+ * @param b Binding
+ */
+void aa_binding_farewell(struct aa_binding *b)
+{
+	char regid[16];
+
+	if (!b || !b->ok || !b->contact)
+		return;
+
+	aa_binding_halt(b);
+	(void)re_snprintf(regid, sizeof(regid), "%u", b->regid);
+
+	(void)sip_drequestf(NULL, b->sip, true, "REGISTER", b->dlg, 0,
+			    b->auth, NULL, NULL, NULL,
+			    "Contact: <%s>;expires=0%s%s%s%s\r\n"
+			    "Content-Length: 0\r\n"
+			    "\r\n", b->contact,
+			    b->instance ? ";+sip.instance=\"<urn:uuid:" : "",
+			    b->instance ? b->instance : "",
+			    b->instance ? ">\";reg-id=" : "",
+			    b->instance ? regid : "");
+	b->ok = false;
+}
+
+
+/**
+ * Does the registrar have the binding, as far as is known?
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return true if so, and it has not expired
+ */
+bool aa_binding_live(const struct aa_binding *b)
+{
+	return b && b->ok && !b->leaving && aa_now_ms() < b->until;
+}
+
+
+/**
+ * May the registrar have the binding?  (A REGISTER was sent, and nothing said
+ * that it was refused or removed.)
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_binding_maybe(const struct aa_binding *b)
+{
+	return b && b->sent;
+}
+
+
+/**
+ * Is a request of the binding waiting for its answer?
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_binding_pending(const struct aa_binding *b)
+{
+	return b && b->req;
+}
+
+
+/**
+ * Is the binding being removed?
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_binding_leaving(const struct aa_binding *b)
+{
+	return b && b->leaving;
+}
+
+
+/**
+ * The reg-id that tells this binding from the phone's others (RFC 5626 4.2)
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return reg-id, 0 if there is none
+ */
+unsigned aa_binding_regid(const struct aa_binding *b)
+{
+	return b ? b->regid : 0;
+}
+
+
+/**
+ * Expiry that the registrar granted
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return Seconds, 0 if there is none
+ */
+uint32_t aa_binding_expires(const struct aa_binding *b)
+{
+	return b && b->ok ? b->expires : 0;
+}
+
+
+/**
+ * What the registrar says it is
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return Server header, NULL if there was none
+ */
+const char *aa_binding_server(const struct aa_binding *b)
+{
+	return b ? b->server : NULL;
+}
+
+
+/**
+ * REGISTER requests sent so far
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return Number
+ */
+uint32_t aa_binding_requests(const struct aa_binding *b)
+{
+	return b ? b->requests : 0;
+}

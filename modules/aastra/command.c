@@ -1,0 +1,173 @@
+/**
+ * @file command.c  The module's commands
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "line.h"
+#include "config.h"
+#include "status.h"
+#include "module.h"
+#include "command.h"
+
+
+/* "N": a line that exists; nothing: all of them, where that is allowed */
+static int line_arg(struct re_printf *pf, const void *arg, bool optional,
+		    struct aa_line **linep)
+{
+	const struct cmd_arg *carg = arg;
+	struct pl num, rest;
+	struct aa_line *line;
+
+	*linep = NULL;
+
+	if (!carg || !str_isset(carg->prm)) {
+		if (optional)
+			return 0;
+
+		(void)re_hprintf(pf, "which line? give its number\n");
+		return EINVAL;
+	}
+
+	if (re_regex(carg->prm, strlen(carg->prm), "[ ]*[0-9]+[~]*", NULL,
+		     &num, &rest) || num.p != carg->prm +
+	    strspn(carg->prm, " ") || num.l > 6 ||
+	    rest.l != strspn(rest.p, " ")) {
+		(void)re_hprintf(pf, "'%s' is not the number of a line\n",
+				 carg->prm);
+		return EINVAL;
+	}
+
+	line = aa_line_find(aa_module_phone(), pl_u32(&num));
+	if (!line) {
+		(void)re_hprintf(pf, "there is no line %r\n", &num);
+		return ENOENT;
+	}
+
+	*linep = line;
+
+	return 0;
+}
+
+
+static int cmd_status(struct re_printf *pf, void *arg)
+{
+	struct aa_line *line;
+	int err = line_arg(pf, arg, true, &line);
+
+	return err ? err : aa_status_print(pf, aa_module_phone(), line);
+}
+
+
+static int cmd_state(struct re_printf *pf, void *arg)
+{
+	struct aa_line *line;
+	int err = line_arg(pf, arg, true, &line);
+
+	return err ? err : aa_status_json(pf, aa_module_phone(), line);
+}
+
+
+static int cmd_history(struct re_printf *pf, void *arg)
+{
+	struct aa_line *line;
+	int err = line_arg(pf, arg, true, &line);
+
+	return err ? err : aa_status_history(pf, aa_module_phone(), line);
+}
+
+
+static int mode_set(struct re_printf *pf, void *arg, enum aa_mode mode)
+{
+	struct aa_line *line;
+	int err;
+
+	err = line_arg(pf, arg, false, &line);
+	if (err)
+		return err;
+
+	if (mode == AA_MODE_BACKUP &&
+	    line->cfg.scenario == AA_SCENARIO_NONE) {
+		(void)re_hprintf(pf, "line %u has no backup\n",
+				 line->cfg.line);
+		return ENOENT;
+	}
+
+	aa_line_mode_set(line, mode);
+
+	return re_hprintf(pf, "line %u: mode %s\n", line->cfg.line,
+			  aa_mode_name(line->mode));
+}
+
+
+static int cmd_failover(struct re_printf *pf, void *arg)
+{
+	return mode_set(pf, arg, AA_MODE_BACKUP);
+}
+
+
+static int cmd_failback(struct re_printf *pf, void *arg)
+{
+	return mode_set(pf, arg, AA_MODE_PRIMARY);
+}
+
+
+static int cmd_auto(struct re_printf *pf, void *arg)
+{
+	return mode_set(pf, arg, AA_MODE_AUTO);
+}
+
+
+static int cmd_probe(struct re_printf *pf, void *arg)
+{
+	struct aa_line *only;
+	struct le *le;
+	int err;
+
+	err = line_arg(pf, arg, true, &only);
+	if (err)
+		return err;
+
+	for (le = list_head(&aa_module_phone()->linel); le; le = le->next) {
+		struct aa_line *line = le->data;
+
+		if (!only || line == only)
+			aa_line_probe(line);
+	}
+
+	return re_hprintf(pf, "trying every failed server now\n");
+}
+
+
+static const struct cmd cmdv[] = {
+{"aastra_status",   0, CMD_PRM, "Aastra: status of [line]",  cmd_status   },
+{"aastra_state",    0, CMD_PRM, "Aastra: state as JSON",     cmd_state    },
+{"aastra_history",  0, CMD_PRM, "Aastra: latest changes",    cmd_history  },
+{"aastra_failover", 0, CMD_PRM, "Aastra: hold line on backup", cmd_failover},
+{"aastra_failback", 0, CMD_PRM, "Aastra: hold line on primary",
+							     cmd_failback },
+{"aastra_auto",     0, CMD_PRM, "Aastra: let line choose",   cmd_auto     },
+{"aastra_probe",    0, CMD_PRM, "Aastra: try failed servers", cmd_probe   },
+};
+
+
+/**
+ * Register the commands with baresip
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_command_register(void)
+{
+	return cmd_register(baresip_commands(), cmdv, ARRAY_SIZE(cmdv));
+}
+
+
+/** Unregister the commands */
+void aa_command_unregister(void)
+{
+	cmd_unregister(baresip_commands(), cmdv);
+}

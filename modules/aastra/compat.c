@@ -1,0 +1,278 @@
+/**
+ * @file compat.c  All that differs between versions of baresip and libre
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <time.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+
+
+enum {
+	EVENT_NUMBERS = 64      /* more than any version has */
+};
+
+
+static struct {
+	aa_event_h *h;
+	enum aa_event map[EVENT_NUMBERS];
+	int unnamed;            /* first number without a name, or -1 */
+} compat = {NULL, {AA_EVENT_OTHER}, -1};
+
+
+static enum aa_event event_decode(const char *name)
+{
+	if (0 == str_cmp(name, "REGISTERING"))
+		return AA_EVENT_REGISTERING;
+	if (0 == str_cmp(name, "UNREGISTERING"))
+		return AA_EVENT_UNREGISTERING;
+	if (0 == str_cmp(name, "SHUTDOWN"))
+		return AA_EVENT_SHUTDOWN;
+	if (0 == str_cmp(name, "EXIT"))
+		return AA_EVENT_EXIT;
+	if (0 == strncmp(name, "CALL_", 5))
+		return AA_EVENT_CALL;
+
+	return AA_EVENT_OTHER;
+}
+
+
+static void event_handler(struct ua *ua, enum ua_event ev, struct call *call,
+			  const char *prm, void *arg)
+{
+	const unsigned n = (unsigned)ev;
+	(void)call;
+	(void)prm;
+	(void)arg;
+
+	if (!compat.h || n >= EVENT_NUMBERS || !compat.map[n])
+		return;
+
+	compat.h(compat.map[n], ua, uag_event_str(ev));
+}
+
+
+/**
+ * Learn the event numbers of the running baresip and listen to its events
+ *
+ * @param h Event handler; called from within baresip, so it must only record
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_compat_init(aa_event_h *h)
+{
+	int i;
+
+	compat.unnamed = -1;
+
+	for (i=0; i<EVENT_NUMBERS; i++) {
+		const char *name = uag_event_str((enum ua_event)i);
+
+		if (!str_isset(name) || 0 == str_cmp(name, "?")) {
+			compat.map[i] = AA_EVENT_OTHER;
+			if (compat.unnamed < 0)
+				compat.unnamed = i;
+			continue;
+		}
+
+		compat.map[i] = event_decode(name);
+	}
+
+	compat.h = h;
+
+	return uag_event_register(event_handler, NULL);
+}
+
+
+/** Stop listening to baresip's events */
+void aa_compat_close(void)
+{
+	uag_event_unregister(event_handler);
+	compat.h = NULL;
+}
+
+
+/**
+ * Send an event of the module to all event listeners of baresip
+ *
+ * baresip 1.1.0 and later have module events.  1.0.0 has none: there the
+ * event carries the first number without a name, and says whose it is in
+ * its parameter.
+ *
+ * @param ua    User agent of the line, may be NULL
+ * @param event Name of the event
+ * @param fmt   Formatted parameters "line=N key=value ..."
+ */
+void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...)
+{
+	char buf[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)re_vsnprintf(buf, sizeof(buf), fmt, ap);
+	va_end(ap);
+
+#if AASTRA_RE_VERSION >= 20000
+	module_event("aastra", event, ua, NULL, "%s", buf);
+#else
+	if (compat.unnamed < 0)
+		return;
+
+	ua_event(ua, (enum ua_event)compat.unnamed, NULL, "aastra,%s,%s",
+		 event, buf);
+#endif
+}
+
+
+/**
+ * Does this baresip have a current user agent? (only 1.0.0 has; its dial,
+ * hangup and hold act on it)
+ *
+ * @return true if it has
+ */
+bool aa_compat_has_current(void)
+{
+#if AASTRA_RE_VERSION >= 20000
+	return false;
+#else
+	return true;
+#endif
+}
+
+
+/**
+ * Get the current user agent
+ *
+ * @return User agent, NULL if there is none
+ */
+struct ua *aa_compat_current(void)
+{
+#if AASTRA_RE_VERSION >= 20000
+	return NULL;
+#else
+	return uag_current();
+#endif
+}
+
+
+/**
+ * Set the current user agent
+ *
+ * @param ua User agent
+ */
+void aa_compat_current_set(struct ua *ua)
+{
+#if AASTRA_RE_VERSION >= 20000
+	(void)ua;
+#else
+	uag_current_set(ua);
+#endif
+}
+
+
+/**
+ * Priority of an account, by which serreg.so takes accounts for itself
+ *
+ * @param acc Account
+ *
+ * @return Priority, 0 where this baresip has none
+ */
+uint32_t aa_compat_account_prio(const struct account *acc)
+{
+#if AASTRA_RE_VERSION >= 20000
+	return account_prio(acc);
+#else
+	(void)acc;
+	return 0;
+#endif
+}
+
+
+/**
+ * The version of baresip that the module was built for
+ *
+ * @return Version text
+ */
+const char *aa_compat_baresip_version(void)
+{
+#ifdef BARESIP_VERSION
+	return BARESIP_VERSION;
+#elif AASTRA_RE_VERSION >= 20000
+	return "1.1.0";
+#else
+	return "1.0.0";
+#endif
+}
+
+
+/**
+ * Let a SIP listener see requests before all others
+ *
+ * libre calls listeners in the order of their creation and has no way to say
+ * otherwise.  In every known version the list element is the first member of
+ * the listener; where that does not hold, the order stays as it is.
+ *
+ * @param lsnr SIP listener
+ */
+void aa_compat_lsnr_first(struct sip_lsnr *lsnr)
+{
+	struct le *le = (struct le *)(void *)lsnr;
+	struct list *list;
+
+	if (!lsnr || le->data != lsnr || !le->list)
+		return;
+
+	list = le->list;
+	if (list->tail != le)
+		return;
+
+	list_unlink(le);
+	list_prepend(list, le, lsnr);
+}
+
+
+static uint64_t clock_us(clockid_t id)
+{
+	struct timespec ts;
+
+	if (clock_gettime(id, &ts))
+		return 0;
+
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+
+/**
+ * Time for durations
+ *
+ * @return Microseconds since an arbitrary point
+ */
+uint64_t aa_now_us(void)
+{
+	return clock_us(CLOCK_MONOTONIC);
+}
+
+
+/**
+ * Time for durations; not moved by a change of the wall clock
+ * (tmr_jiffies() is the wall clock in libre 1.x and 2.0)
+ *
+ * @return Milliseconds since an arbitrary point
+ */
+uint64_t aa_now_ms(void)
+{
+	return clock_us(CLOCK_MONOTONIC) / 1000;
+}
+
+
+/**
+ * Time for people
+ *
+ * @return Milliseconds since 1970-01-01 UTC
+ */
+uint64_t aa_wall_ms(void)
+{
+	return clock_us(CLOCK_REALTIME) / 1000;
+}

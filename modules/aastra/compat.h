@@ -1,0 +1,47 @@
+/**
+ * @file compat.h  All that differs between versions of baresip and libre
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#ifndef AASTRA_COMPAT_H
+#define AASTRA_COMPAT_H
+
+struct account;
+struct ua;
+
+/** Events of baresip that the module listens to */
+enum aa_event {
+	AA_EVENT_OTHER = 0,
+	AA_EVENT_REGISTERING,
+	AA_EVENT_UNREGISTERING,
+	AA_EVENT_SHUTDOWN,
+	AA_EVENT_EXIT,
+	AA_EVENT_CALL           /**< anything that happens to a call        */
+};
+
+/**
+ * Event handler
+ *
+ * @param ev   What happened
+ * @param ua   User agent, may be NULL
+ * @param name Baresip's own name of the event
+ */
+typedef void (aa_event_h)(enum aa_event ev, struct ua *ua, const char *name);
+
+
+int  aa_compat_init(aa_event_h *h);
+void aa_compat_close(void);
+void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...);
+
+struct ua *aa_compat_current(void);
+void aa_compat_current_set(struct ua *ua);
+bool aa_compat_has_current(void);
+uint32_t aa_compat_account_prio(const struct account *acc);
+const char *aa_compat_baresip_version(void);
+
+void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
+uint64_t aa_now_us(void);
+uint64_t aa_now_ms(void);
+uint64_t aa_wall_ms(void);
+
+#endif

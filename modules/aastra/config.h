@@ -1,0 +1,209 @@
+/**
+ * @file config.h  The Aastra keys: one table, typed settings of a line
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#ifndef AASTRA_CONFIG_H
+#define AASTRA_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stddef.h>
+#include "policy.h"
+
+struct re_printf;
+struct aa_config;
+
+
+/** A server as the administrator wrote it */
+struct aa_server {
+	char host[256];         /**< name or address, empty: not configured;
+				     an IPv6 address is without brackets    */
+	uint16_t port;          /**< 0: not given (SRV for a name, else the
+				     transport's default, guide 4-61)       */
+};
+
+/** `sip transport protocol`, with "not said" apart */
+enum aa_transport {
+	AA_TRANSPORT_UNSET = -1, /**< follow the account                    */
+	AA_TRANSPORT_ANY   = 0,  /**< UDP and TCP                           */
+	AA_TRANSPORT_UDP   = 1,
+	AA_TRANSPORT_TCP   = 2,
+	AA_TRANSPORT_TLS   = 4
+};
+
+/** What an entry of baresip's accounts file says, where no key does */
+struct aa_account_facts {
+	const char *user;       /**< user part of the AOR                   */
+	struct aa_server domain;     /**< host and port of the AOR          */
+	struct aa_server outbound;   /**< first outbound proxy, if any      */
+	enum aa_transport transport; /**< from the AOR or outbound, or UNSET */
+	uint32_t regint;        /**< registration interval [s]              */
+};
+
+/** Typed settings of one line, every default filled in */
+struct aa_line_config {
+	uint32_t line;          /**< 1..                                    */
+
+	/* identity; empty where the account says it */
+	char user_name[128];
+	char auth_name[128];
+	char password[128];
+	char display_name[128];
+	char screen_name[128];
+
+	/* servers by role and rank (index AA_RANK_PRIMARY, _BACKUP) */
+	struct aa_server server[AA_ROLE_COUNT][AA_RANK_COUNT];
+	enum aa_scenario scenario;
+	enum aa_transport transport;
+
+	bool outbound;                  /**< `sip outbound support`         */
+	bool from_files;                /**< network keys come from *.cfg   */
+	bool registers;                 /**< false: no registrar, 0.0.0.0   */
+	uint32_t registration_period;   /**< [s], 0: the account's regint   */
+	uint32_t registration_retry;    /**< [s], after a rejection         */
+	uint32_t registration_timeout_retry; /**< [s], after a time-out     */
+	uint32_t registration_renewal;  /**< [s] before expiry              */
+	uint32_t transaction_timer;     /**< [ms] 500-64000                 */
+	uint32_t keepalive_timer;       /**< [s] 1-840                      */
+	uint32_t recovery_base;         /**< [s] 1-1800                     */
+	uint32_t recovery_max;          /**< [s] 1-86400                    */
+	uint32_t failback_delay;        /**< [s] 0-86400                    */
+	uint32_t failback_successes;    /**< 1-10                           */
+	uint32_t standby;               /**< 0-2                            */
+	enum aa_failback failback;
+	bool call_failover;
+
+	/* subscriptions */
+	bool explicit_mwi;
+	uint32_t explicit_mwi_period;   /**< [s]                            */
+	uint32_t blf_period;            /**< [s]                            */
+	uint32_t subscription_timeout_retry; /**< [s] 1-3600, 0: our own    */
+	uint32_t subscription_failed_retry;  /**< [s] 1-3600, 0: our own    */
+	char subscribe[1024];           /**< `event uri, event uri`         */
+};
+
+/** Kinds of findings while reading */
+enum aa_config_level {
+	AA_CONFIG_INFO,         /**< worth knowing                          */
+	AA_CONFIG_WARN          /**< something is not as it was written     */
+};
+
+/**
+ * One finding, already formatted: "FILE:LINE: key 'KEY': what and what now".
+ * Never holds a secret.
+ */
+typedef void (aa_config_msg_h)(enum aa_config_level level, const char *text,
+			       void *arg);
+
+
+/** Where a key may stand */
+enum aa_key_scope {
+	AA_SCOPE_GLOBAL = 1,    /**< `sip transaction timer`                */
+	AA_SCOPE_LINE   = 2,    /**< `sip line1 subscribe`                  */
+	AA_SCOPE_BOTH   = 3
+};
+
+/** The sets of the guides, page 4-57: a line has its own or the global one */
+enum aa_key_set {
+	AA_SET_NONE = 0,        /**< each key alone                         */
+	AA_SET_AUTH,            /**< Authentication set                     */
+	AA_SET_NETWORK,         /**< Network set                            */
+	AA_SET_COUNT
+};
+
+/** What a value may be */
+enum aa_key_type {
+	AA_TYPE_ADDRESS = 0,    /**< IP address or name; 0.0.0.0: none      */
+	AA_TYPE_PORT,           /**< 0-65535; 0: not given                  */
+	AA_TYPE_NUMBER,         /**< min-max, out of range: nearest bound   */
+	AA_TYPE_BOOL,           /**< 0 or 1                                 */
+	AA_TYPE_CHOICE,         /**< one of `values`                        */
+	AA_TYPE_TEXT,           /**< free text, 127 bytes                   */
+	AA_TYPE_USER,           /**< user part of a SIP URI, 127 bytes      */
+	AA_TYPE_SUBSCRIBE,      /**< `event uri, event uri`                 */
+	AA_TYPE_PATH,           /**< file or folder                         */
+	AA_TYPE_FILENAME,       /**< a name without folder                  */
+	AA_TYPE_MAC,            /**< 12 hex digits                          */
+	AA_TYPE_URL,            /**< http:// or https://                    */
+	AA_TYPE_LISTEN,         /**< address:port                           */
+	AA_TYPE_COUNT
+};
+
+/** Does a key work here? */
+enum aa_key_state {
+	AA_KEY_WORKS = 0,
+	AA_KEY_IGNORED          /**< known, read, checked, and not used     */
+};
+
+/** One key, as the table in config.c describes it */
+struct aa_key {
+	const char *name;        /**< global spelling, `sip proxy ip`       */
+	enum aa_key_scope scope;
+	enum aa_key_set set;
+	enum aa_key_type type;
+	const char *unit;        /**< "s", "ms" or ""                       */
+	uint32_t min;            /**< of a number                           */
+	uint32_t max;
+	uint32_t def;            /**< of a number, bool or port             */
+	const char *deftext;     /**< default in words, NULL: def, or none  */
+	const char *values;      /**< of a choice: `auto, idle, manual`     */
+	bool secret;             /**< never printed                         */
+	bool zero;               /**< a number may be 0 beside min-max      */
+	bool beyond;             /**< the guides do not have this key       */
+	bool line_beyond;        /**< the guides have it only globally      */
+	bool baresip_only;       /**< only in baresip's config              */
+	const char *does;        /**< what it does, one sentence            */
+	const char *guide;       /**< page or chapter of the guides, or ""  */
+	enum aa_key_state state;
+	const char *reason;      /**< why it is ignored, or a remark; NULL  */
+};
+
+/** Layers of configuration, the later one wins */
+enum aa_config_layer {
+	AA_LAYER_AASTRA = 0,    /**< aastra.cfg, or startup.cfg             */
+	AA_LAYER_MODEL,         /**< <model>.cfg                            */
+	AA_LAYER_MAC,           /**< <MAC>.cfg                              */
+	AA_LAYER_BARESIP,       /**< baresip's config                       */
+	AA_LAYER_COUNT
+};
+
+/** The bytes of one file */
+struct aa_config_text {
+	enum aa_config_layer layer;
+	const char *name;       /**< for findings                           */
+	const char *buf;
+	size_t len;
+};
+
+
+size_t aa_config_key_count(void);
+const struct aa_key *aa_config_key_at(size_t i);
+const char *aa_key_type_name(enum aa_key_type type);
+
+int  aa_config_alloc_text(struct aa_config **cfgp,
+			  const struct aa_config_text *textv, size_t textc,
+			  aa_config_msg_h *msgh, void *arg);
+int  aa_config_status(const struct aa_config *cfg);
+bool aa_config_describes_line(const struct aa_config *cfg, uint32_t line);
+uint32_t aa_config_u32(const struct aa_config *cfg, uint32_t line,
+		       const char *key);
+void aa_config_check_line(struct aa_config *cfg, uint32_t line,
+			  const struct aa_account_facts *facts);
+void aa_config_check_lines(struct aa_config *cfg, uint32_t nlines);
+
+int  aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
+		     aa_config_msg_h *msgh, void *arg);
+uint32_t aa_config_max_line(const struct aa_config *cfg);
+bool aa_config_names_line(const struct aa_config *cfg, uint32_t line);
+int  aa_config_line(const struct aa_config *cfg, uint32_t line,
+		    const struct aa_account_facts *facts,
+		    struct aa_line_config *lc);
+int  aa_config_print(struct re_printf *pf, const struct aa_config *cfg,
+		     uint32_t line, const struct aa_account_facts *facts);
+const char *aa_config_str(const struct aa_config *cfg, uint32_t line,
+			  const char *key);
+bool aa_line_config_equal(const struct aa_line_config *a,
+			  const struct aa_line_config *b);
+
+#endif

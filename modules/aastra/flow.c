@@ -1,0 +1,929 @@
+/**
+ * @file flow.c  One monitored next hop
+ *
+ * A flow (RFC 5626 3.4) is one address, port and transport that requests go
+ * to.  It is shared by all lines that use it, and it knows none of them: it
+ * finds out whether the next hop answers, and calls its users when that
+ * changed.  What to do about it is theirs.
+ *
+ * How it finds out:
+ *
+ * - a connection that is reset or closed: libre's keep-alive object tells at
+ *   once;
+ * - data that stays unacknowledged: TCP_USER_TIMEOUT, set on the socket, so
+ *   that the kernel closes the connection;
+ * - silence: every keep-alive interval an OPTIONS, or on a flow whose server
+ *   speaks RFC 5626 the double CRLF of its section 4.4.1; no answer within the
+ *   transaction timer means failed;
+ * - what others saw: a request over it that timed out (aa_flow_fail()).
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <re.h>
+#include "request.h"
+#include "compat.h"
+#include "flow.h"
+
+
+enum {
+	/* libre pings a connection by itself and closes it when no pong comes
+	   within ten seconds; not every server answers, so its own ping is
+	   put off for a day, and the connection's end is all it reports */
+	LIBRE_PING_INTERVAL = 86400,
+	BACKOFF_SHIFT_MAX   = 16,
+	REASON_SIZE         = 128
+};
+
+
+struct aa_flow {
+	struct le le;
+	struct sip *sip;
+	struct list userl;
+	enum sip_transp tp;
+	char *host;
+	char *uri;
+	uint16_t port;
+	bool keep;
+	uint32_t transaction;
+	uint32_t interval;      /* keep-alive interval as configured [s]    */
+	uint32_t flow_timer;    /* the server's Flow-Timer [s], 0: none     */
+	uint32_t base;
+	uint32_t max;
+
+	enum aa_flow_state state;
+	bool outbound;          /* server speaks RFC 5626                   */
+	struct sa dst;          /* where answers come from                  */
+	struct aa_conn conn;
+	struct sip_keepalive *ka;
+	struct sip_dialog *dlg;
+	struct aa_req *req;
+	struct tmr tmr;         /* next check, or next try                  */
+	struct tmr tmr_pong;
+	uint64_t sent;          /* when the OPTIONS in flight was sent [us] */
+	uint32_t rtt;
+	uint32_t failures;
+	uint32_t successes;
+	uint32_t probes;
+	uint64_t since;
+	uint64_t generation;
+	char reason[REASON_SIZE];
+};
+
+
+struct aa_flow_user {
+	struct le le;
+	struct aa_flow *flow;
+	aa_flow_h *h;
+	void *arg;
+	bool want;
+};
+
+
+static void check_start(struct aa_flow *flow);
+static void probe_handler(void *arg);
+
+
+static void flow_destructor(void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	list_unlink(&flow->le);
+	tmr_cancel(&flow->tmr);
+	tmr_cancel(&flow->tmr_pong);
+	mem_deref(flow->req);
+	mem_deref(flow->dlg);
+	mem_deref(flow->ka);
+	mem_deref(flow->host);
+	mem_deref(flow->uri);
+}
+
+
+static void user_destructor(void *arg)
+{
+	struct aa_flow_user *user = arg;
+
+	if (user->want)
+		aa_flow_want(user, false);
+
+	list_unlink(&user->le);
+	mem_deref(user->flow);
+}
+
+
+static void notify(struct aa_flow *flow)
+{
+	struct le *le = flow->userl.head;
+
+	while (le) {
+		struct aa_flow_user *user = le->data;
+
+		le = le->next;
+		user->h(flow, user->arg);
+	}
+}
+
+
+static void state_set(struct aa_flow *flow, enum aa_flow_state state)
+{
+	if (flow->state == state)
+		return;
+
+	flow->state = state;
+	flow->since = aa_now_ms();
+}
+
+
+/*
+ * RFC 5626 4.5: the wait doubles with each failure, and a part of it is
+ * chance, so that a thousand phones do not come back in the same instant.
+ */
+static uint64_t backoff(const struct aa_flow *flow)
+{
+	uint64_t wait = (uint64_t)flow->base * 1000;
+	const uint32_t n = flow->failures ? flow->failures - 1 : 0;
+
+	wait <<= MIN(n, BACKOFF_SHIFT_MAX);
+	wait = MIN(wait, (uint64_t)flow->max * 1000);
+
+	return wait * (500 + rand_u16() % 501) / 1000;
+}
+
+
+static void flow_stop(struct aa_flow *flow)
+{
+	tmr_cancel(&flow->tmr);
+	tmr_cancel(&flow->tmr_pong);
+	flow->req = mem_deref(flow->req);
+	flow->ka  = mem_deref(flow->ka);
+	flow->flow_timer = 0;
+	flow->outbound = false;
+}
+
+
+static void flow_down(struct aa_flow *flow, const char *reason,
+		      uint32_t retry_after)
+{
+	uint64_t wait;
+
+	if (flow->state == AA_FLOW_IDLE)
+		return;
+
+	flow_stop(flow);
+	aa_conn_close(&flow->conn, true);
+
+	flow->successes = 0;
+	++flow->failures;
+	str_ncpy(flow->reason, reason, sizeof(flow->reason));
+
+	wait = backoff(flow);
+	wait = MAX(wait, (uint64_t)retry_after * 1000);
+	tmr_start(&flow->tmr, wait, probe_handler, flow);
+
+	if (flow->state != AA_FLOW_DOWN) {
+		state_set(flow, AA_FLOW_DOWN);
+		notify(flow);
+	}
+}
+
+
+static void flow_down_err(struct aa_flow *flow, int err)
+{
+	char buf[REASON_SIZE];
+
+	(void)re_snprintf(buf, sizeof(buf), "%m", err);
+	flow_down(flow, buf, 0);
+}
+
+
+/* Called by libre from within the closing of the connection */
+static void keepalive_handler(int err, void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	/* the socket is gone already; its number may be another's by now */
+	aa_conn_init(&flow->conn);
+
+	flow_down_err(flow, err ? err : ECONNRESET);
+}
+
+
+static enum aa_keepalive keepalive_kind(const struct aa_flow *flow)
+{
+	if (!flow->keep || flow->state != AA_FLOW_UP)
+		return AA_KEEPALIVE_NONE;
+
+	if (flow->outbound && flow->tp != SIP_TRANSP_UDP)
+		return AA_KEEPALIVE_CRLF;
+
+	return AA_KEEPALIVE_OPTIONS;
+}
+
+
+static void schedule_check(struct aa_flow *flow)
+{
+	uint32_t interval = flow->interval;
+
+	if (flow->flow_timer)
+		interval = MIN(interval, flow->flow_timer);
+
+	/* RFC 5626 4.4: between 80 and 100 % of it, by chance */
+	tmr_start(&flow->tmr,
+		  (uint64_t)interval * (800 + rand_u16() % 201),
+		  probe_handler, flow);
+}
+
+
+static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
+{
+	const bool was_up = flow->state == AA_FLOW_UP;
+
+	flow->dst = msg->src;
+	flow->reason[0] = '\0';
+
+	if (!was_up) {
+		++flow->generation;
+		flow->successes = 0;
+	}
+
+	++flow->successes;
+
+	if (flow->keep) {
+		aa_conn_from_msg(&flow->conn, msg);
+		aa_conn_user_timeout(&flow->conn, flow->transaction);
+
+		if (!flow->ka && flow->tp != SIP_TRANSP_UDP) {
+			const int err =
+				sip_keepalive_start(&flow->ka, flow->sip, msg,
+						    LIBRE_PING_INTERVAL,
+						    keepalive_handler, flow);
+			if (err) {
+				flow_down_err(flow, err);
+				return;
+			}
+		}
+
+		if (!was_up)
+			schedule_check(flow);
+	}
+	else {
+		tmr_cancel(&flow->tmr);
+	}
+
+	/* forgotten only when the next hop stayed good for a while: a server
+	   that dies again at once is not tried at the first pace again */
+	if (flow->successes > 1 || flow->failures == 0)
+		flow->failures = 0;
+
+	state_set(flow, AA_FLOW_UP);
+	notify(flow);
+}
+
+
+static void options_handler(int err, const struct sip_msg *msg, void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (err) {
+		flow_down_err(flow, err);
+		return;
+	}
+
+	flow->rtt = (uint32_t)MIN(aa_now_us() - flow->sent,
+				  (uint64_t)UINT32_MAX);
+
+	if (aa_scode_is_server_failure(msg->scode)) {
+		char buf[REASON_SIZE];
+
+		(void)re_snprintf(buf, sizeof(buf), "%u %r to OPTIONS",
+				  msg->scode, &msg->reason);
+		flow_down(flow, buf, aa_msg_retry_after(msg));
+		return;
+	}
+
+	flow_up(flow, msg);
+
+	if (flow->state == AA_FLOW_UP && flow->keep)
+		schedule_check(flow);
+}
+
+
+static int options_send(struct aa_flow *flow)
+{
+	struct aa_req_prm prm;
+	char from[128];
+	struct sa laddr;
+	int err;
+
+	flow->req = mem_deref(flow->req);
+	flow->dlg = mem_deref(flow->dlg);
+
+	err = sip_transp_laddr(flow->sip, &laddr, flow->tp, NULL);
+	if (err)
+		return err;
+
+	if (re_snprintf(from, sizeof(from), "sip:aastra@%j", &laddr) < 0)
+		return ENOMEM;
+
+	err = sip_dialog_alloc(&flow->dlg, flow->uri, flow->uri, NULL, from,
+			       NULL, 0);
+	if (err)
+		return err;
+
+	memset(&prm, 0, sizeof(prm));
+	prm.sip     = flow->sip;
+	prm.met     = "OPTIONS";
+	prm.dlg     = flow->dlg;
+	prm.timeout = flow->transaction;
+	prm.conn    = &flow->conn;
+	prm.resph   = options_handler;
+	prm.arg     = flow;
+
+	flow->sent = aa_now_us();
+	++flow->probes;
+
+	return aa_req_send(&flow->req, &prm,
+			   "Accept: application/sdp\r\n"
+			   "Content-Length: 0\r\n"
+			   "\r\n");
+}
+
+
+static void pong_handler(void *arg)
+{
+	struct aa_flow *flow = arg;
+	uint32_t silence;
+	int err;
+
+	err = aa_conn_silence(&flow->conn, &silence);
+	if (err) {
+		flow_down_err(flow, err);
+		return;
+	}
+
+	/* the kernel counts in ticks */
+	if (silence + 10 >= flow->transaction) {
+		flow_down(flow, "no answer to keep-alive", 0);
+		return;
+	}
+
+	++flow->successes;
+	flow->failures = 0;
+	schedule_check(flow);
+	notify(flow);
+}
+
+
+static int crlf_send(struct aa_flow *flow)
+{
+	struct mbuf *mb = mbuf_alloc(8);
+	int err;
+
+	if (!mb)
+		return ENOMEM;
+
+	err = mbuf_write_str(mb, "\r\n\r\n");
+	mb->pos = 0;
+	if (!err)
+		err = sip_send(flow->sip, NULL, flow->tp, &flow->dst, mb);
+
+	mem_deref(mb);
+	if (err)
+		return err;
+
+	tmr_start(&flow->tmr_pong, flow->transaction, pong_handler, flow);
+
+	return 0;
+}
+
+
+static void check_start(struct aa_flow *flow)
+{
+	int err;
+
+	if (keepalive_kind(flow) == AA_KEEPALIVE_CRLF)
+		err = crlf_send(flow);
+	else
+		err = options_send(flow);
+
+	if (err)
+		flow_down_err(flow, err);
+}
+
+
+static void probe_handler(void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (flow->keep) {
+		check_start(flow);
+		return;
+	}
+
+	/* no traffic of its own: the next request over it will tell */
+	state_set(flow, AA_FLOW_CONNECTING);
+	notify(flow);
+}
+
+
+static void flow_open(struct aa_flow *flow)
+{
+	if (flow->state != AA_FLOW_IDLE)
+		return;
+
+	flow->reason[0] = '\0';
+	flow->failures = 0;
+	flow->successes = 0;
+	state_set(flow, AA_FLOW_CONNECTING);
+
+	if (flow->keep)
+		check_start(flow);
+}
+
+
+static void flow_close(struct aa_flow *flow)
+{
+	if (flow->state == AA_FLOW_IDLE)
+		return;
+
+	flow_stop(flow);
+	if (flow->keep)
+		aa_conn_close(&flow->conn, false);
+
+	state_set(flow, AA_FLOW_IDLE);
+}
+
+
+static int uri_print(char **urip, const struct aa_flow_prm *prm)
+{
+	struct sa sa;
+	uint16_t port = sip_transp_port(prm->tp, prm->port);
+
+	if (0 == sa_set_str(&sa, prm->host, port))
+		return re_sdprintf(urip, "sip:%J%s", &sa,
+				   sip_transp_param(prm->tp));
+
+	if (prm->port)
+		return re_sdprintf(urip, "sip:%s:%u%s", prm->host, prm->port,
+				   sip_transp_param(prm->tp));
+
+	return re_sdprintf(urip, "sip:%s%s", prm->host,
+			   sip_transp_param(prm->tp));
+}
+
+
+static struct aa_flow *flow_find(const struct list *flowl,
+				 const struct aa_flow_prm *prm)
+{
+	struct le *le;
+
+	for (le = list_head(flowl); le; le = le->next) {
+		struct aa_flow *flow = le->data;
+
+		/* lines that check their flows differently do not share */
+		if (flow->tp == prm->tp && flow->port == prm->port &&
+		    flow->keep == prm->keep &&
+		    flow->transaction == prm->transaction &&
+		    flow->interval == prm->keepalive &&
+		    flow->base == prm->base && flow->max == prm->max &&
+		    0 == str_casecmp(flow->host, prm->host))
+			return flow;
+	}
+
+	return NULL;
+}
+
+
+static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
+		      struct sip *sip, const struct aa_flow_prm *prm)
+{
+	struct aa_flow *flow;
+	int err;
+
+	flow = mem_zalloc(sizeof(*flow), flow_destructor);
+	if (!flow)
+		return ENOMEM;
+
+	aa_conn_init(&flow->conn);
+	flow->sip         = sip;
+	flow->tp          = prm->tp;
+	flow->port        = prm->port;
+	flow->keep        = prm->keep;
+	flow->transaction = prm->transaction;
+	flow->interval    = prm->keepalive;
+	flow->base        = prm->base;
+	flow->max         = prm->max;
+	flow->since       = aa_now_ms();
+
+	err  = str_dup(&flow->host, prm->host);
+	err |= uri_print(&flow->uri, prm);
+	if (err) {
+		mem_deref(flow);
+		return ENOMEM;
+	}
+
+	list_append(flowl, &flow->le, flow);
+	*flowp = flow;
+
+	return 0;
+}
+
+
+/**
+ * Become a user of the flow to a next hop
+ *
+ * @param userp Pointer to the user; mem_deref() leaves the flow
+ * @param flowl List of all flows
+ * @param sip   SIP stack
+ * @param prm   Parameters; users with equal ones share one flow
+ * @param h     Called when the flow changed
+ * @param arg   Handler argument
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_flow_attach(struct aa_flow_user **userp, struct list *flowl,
+		   struct sip *sip, const struct aa_flow_prm *prm,
+		   aa_flow_h *h, void *arg)
+{
+	struct aa_flow_user *user;
+	struct aa_flow *flow;
+	int err;
+
+	if (!userp || !flowl || !sip || !prm || !str_isset(prm->host) || !h)
+		return EINVAL;
+
+	user = mem_zalloc(sizeof(*user), user_destructor);
+	if (!user)
+		return ENOMEM;
+
+	flow = flow_find(flowl, prm);
+	if (flow) {
+		mem_ref(flow);
+	}
+	else {
+		err = flow_alloc(&flow, flowl, sip, prm);
+		if (err) {
+			mem_deref(user);
+			return err;
+		}
+	}
+
+	user->flow = flow;
+	user->h    = h;
+	user->arg  = arg;
+	list_append(&flow->userl, &user->le, user);
+
+	*userp = user;
+
+	return 0;
+}
+
+
+/**
+ * Say whether a user wants its flow open.  A flow is open while any wants it.
+ *
+ * @param user User of a flow
+ * @param want true to open and keep it
+ */
+void aa_flow_want(struct aa_flow_user *user, bool want)
+{
+	struct le *le;
+
+	if (!user || user->want == want)
+		return;
+
+	user->want = want;
+
+	if (want) {
+		flow_open(user->flow);
+		return;
+	}
+
+	for (le = list_head(&user->flow->userl); le; le = le->next) {
+		const struct aa_flow_user *other = le->data;
+
+		if (other->want)
+			return;
+	}
+
+	flow_close(user->flow);
+}
+
+
+/**
+ * Give a use of a flow to another owner
+ *
+ * @param user User of a flow
+ * @param h    Called when the flow changed
+ * @param arg  Handler argument
+ */
+void aa_flow_user_take(struct aa_flow_user *user, aa_flow_h *h, void *arg)
+{
+	if (!user || !h)
+		return;
+
+	user->h   = h;
+	user->arg = arg;
+}
+
+
+/**
+ * Get the flow of a user
+ *
+ * @param user User of a flow, may be NULL
+ *
+ * @return Flow
+ */
+struct aa_flow *aa_flow_user_flow(const struct aa_flow_user *user)
+{
+	return user ? user->flow : NULL;
+}
+
+
+/**
+ * Tell a flow that a response to a request over it came in
+ *
+ * A server that says `Require: outbound` keeps its side of RFC 5626 (5.3), so
+ * that the cheap keep-alive can be used, at the pace of its Flow-Timer.
+ *
+ * @param flow Flow
+ * @param msg  SIP response
+ */
+void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
+{
+	const struct sip_hdr *hdr;
+	bool outbound;
+
+	if (!flow || !msg || flow->state == AA_FLOW_IDLE ||
+	    msg->tp != flow->tp)
+		return;
+
+	outbound = sip_msg_hdr_has_value(msg, SIP_HDR_REQUIRE, "outbound");
+	if (outbound && !flow->outbound) {
+		flow->outbound = true;
+
+		hdr = sip_msg_hdr(msg, SIP_HDR_FLOW_TIMER);
+		if (hdr)
+			flow->flow_timer = pl_u32(&hdr->val);
+	}
+
+	if (flow->state != AA_FLOW_UP)
+		flow_up(flow, msg);
+}
+
+
+/**
+ * Tell a flow that a request over it showed that the next hop failed
+ *
+ * @param flow        Flow
+ * @param reason      What was seen, for people
+ * @param retry_after Do not try it again sooner [s], 0 for no such wish
+ */
+void aa_flow_fail(struct aa_flow *flow, const char *reason,
+		  uint32_t retry_after)
+{
+	if (!flow || flow->state == AA_FLOW_DOWN)
+		return;
+
+	flow_down(flow, reason ? reason : "failed", retry_after);
+}
+
+
+/**
+ * Try a failed flow, or check a good one, now
+ *
+ * @param flow Flow
+ */
+void aa_flow_probe(struct aa_flow *flow)
+{
+	if (!flow || flow->state == AA_FLOW_IDLE || flow->req)
+		return;
+
+	tmr_start(&flow->tmr, 0, probe_handler, flow);
+}
+
+
+/**
+ * The TCP connection of a flow, for requests that may open it
+ *
+ * @param flow Flow
+ *
+ * @return Connection
+ */
+struct aa_conn *aa_flow_conn(struct aa_flow *flow)
+{
+	return flow ? &flow->conn : NULL;
+}
+
+
+/**
+ * State of a flow
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return State
+ */
+enum aa_flow_state aa_flow_state(const struct aa_flow *flow)
+{
+	return flow ? flow->state : AA_FLOW_IDLE;
+}
+
+
+/**
+ * Name of a state
+ *
+ * @param state State of a flow
+ *
+ * @return Name as in `aastra_state`
+ */
+const char *aa_flow_state_name(enum aa_flow_state state)
+{
+	switch (state) {
+
+	case AA_FLOW_IDLE:       return "idle";
+	case AA_FLOW_CONNECTING: return "connecting";
+	case AA_FLOW_UP:         return "up";
+	case AA_FLOW_DOWN:       return "down";
+	default:                 return "?";
+	}
+}
+
+
+/**
+ * How a flow is checked now
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Kind of keep-alive
+ */
+enum aa_keepalive aa_flow_keepalive(const struct aa_flow *flow)
+{
+	return flow ? keepalive_kind(flow) : AA_KEEPALIVE_NONE;
+}
+
+
+/**
+ * Name of a kind of keep-alive
+ *
+ * @param ka Kind of keep-alive
+ *
+ * @return Name as in `aastra_state`
+ */
+const char *aa_keepalive_name(enum aa_keepalive ka)
+{
+	switch (ka) {
+
+	case AA_KEEPALIVE_NONE:    return "none";
+	case AA_KEEPALIVE_CRLF:    return "crlf";
+	case AA_KEEPALIVE_STUN:    return "stun";
+	case AA_KEEPALIVE_OPTIONS: return "options";
+	default:                   return "?";
+	}
+}
+
+
+/**
+ * URI of a flow's next hop, fit for a Route
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return SIP URI
+ */
+const char *aa_flow_uri(const struct aa_flow *flow)
+{
+	return flow ? flow->uri : NULL;
+}
+
+
+/**
+ * Why a flow is down
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Text for people, empty if it is not down
+ */
+const char *aa_flow_reason(const struct aa_flow *flow)
+{
+	return flow ? flow->reason : "";
+}
+
+
+/**
+ * Transport of a flow
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return SIP transport
+ */
+enum sip_transp aa_flow_transp(const struct aa_flow *flow)
+{
+	return flow ? flow->tp : SIP_TRANSP_NONE;
+}
+
+
+/**
+ * Round-trip time of the latest OPTIONS (with the connect, if it needed one)
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Microseconds, 0 if unknown
+ */
+uint32_t aa_flow_rtt(const struct aa_flow *flow)
+{
+	return flow ? flow->rtt : 0;
+}
+
+
+/**
+ * Failures in a row
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Number
+ */
+uint32_t aa_flow_failures(const struct aa_flow *flow)
+{
+	return flow ? flow->failures : 0;
+}
+
+
+/**
+ * Good answers in a row since the flow came up
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Number
+ */
+uint32_t aa_flow_successes(const struct aa_flow *flow)
+{
+	return flow ? flow->successes : 0;
+}
+
+
+/**
+ * Requests that the flow sent to find out about its next hop
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Number
+ */
+uint32_t aa_flow_probes(const struct aa_flow *flow)
+{
+	return flow ? flow->probes : 0;
+}
+
+
+/**
+ * When the flow entered its state
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Time of aa_now_ms()
+ */
+uint64_t aa_flow_since(const struct aa_flow *flow)
+{
+	return flow ? flow->since : 0;
+}
+
+
+/**
+ * Time until a failed flow is tried again
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Milliseconds, 0 if it is not down
+ */
+uint64_t aa_flow_retry_in(const struct aa_flow *flow)
+{
+	if (!flow || flow->state != AA_FLOW_DOWN)
+		return 0;
+
+	return tmr_get_expire(&flow->tmr);
+}
+
+
+/**
+ * Counts how often the flow came up: a binding made over an earlier one hangs
+ * on a connection that is gone
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Number
+ */
+uint64_t aa_flow_generation(const struct aa_flow *flow)
+{
+	return flow ? flow->generation : 0;
+}
+
+
+/**
+ * Is the flow kept and checked (outbound support)?
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_flow_kept(const struct aa_flow *flow)
+{
+	return flow && flow->keep;
+}

@@ -1,0 +1,1609 @@
+/**
+ * @file line.c  A line: brings what is to what should be
+ *
+ * Everything that happens is only recorded, and one function, line_run(),
+ * looks at all that is known, asks the policy what the line should be, and
+ * takes the next step there.  It may be called at any time and any number of
+ * times: it does nothing where nothing is to be done.
+ *
+ * A line is in force on one path; another one may be in the making, and some
+ * may be on their way out:
+ *
+ *     next --- 2xx ---> cur --- a better one is in force ---> leaving
+ *
+ * So a move is make-before-break wherever the old path still works.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "request.h"
+#include "flow.h"
+#include "binding.h"
+#include "account.h"
+#include "line.h"
+
+
+enum {
+	LEAVING_MAX   = 8,      /* paths on their way out                   */
+	REGID_MAX     = 64,
+	RETRY_MIN_MS  = 1000,
+	BACKOFF_SHIFT_MAX = 16
+};
+
+
+/** A binding whose line has ended: it is unregistered, and then forgotten */
+struct farewell {
+	struct le le;
+	struct aa_binding *b;
+	struct aa_flow_user *user;
+	struct sip *sip;        /* keeps baresip's exit waiting for it      */
+	struct tmr tmr;
+	char *authuser;
+	char *authpass;
+};
+
+
+static void line_run(struct aa_line *line);
+static void leave(struct aa_line *line, struct aa_path *path);
+
+
+static void path_destructor(void *arg)
+{
+	struct aa_path *path = arg;
+
+	list_unlink(&path->le);
+	mem_deref(path->b);
+}
+
+
+static void line_destructor(void *arg)
+{
+	struct aa_line *line = arg;
+	size_t i, j;
+
+	list_unlink(&line->le);
+	tmr_cancel(&line->tmr);
+	tmr_cancel(&line->tmr_now);
+	mem_deref(line->cur);
+	mem_deref(line->next);
+	list_flush(&line->leavel);
+
+	for (i=0; i<AA_ROLE_COUNT; i++) {
+		for (j=0; j<AA_RANK_COUNT; j++)
+			mem_deref(line->user[i][j]);
+	}
+}
+
+
+static void now_handler(void *arg)
+{
+	line_run(arg);
+}
+
+
+/**
+ * Look at a line as soon as libre has nothing of its own in hand
+ *
+ * @param line Line
+ */
+void aa_line_kick(struct aa_line *line)
+{
+	if (!line || line->ended)
+		return;
+
+	tmr_start(&line->tmr_now, 0, now_handler, line);
+}
+
+
+static void flow_handler(struct aa_flow *flow, void *arg)
+{
+	(void)flow;
+
+	aa_line_kick(arg);
+}
+
+
+static bool same_use(const enum aa_rank *a, const enum aa_rank *b)
+{
+	return 0 == memcmp(a, b, sizeof(enum aa_rank) * AA_ROLE_COUNT);
+}
+
+
+static bool server_isset(const struct aa_line *line, enum aa_role role,
+			 enum aa_rank rank)
+{
+	return str_isset(line->cfg.server[role][rank].host);
+}
+
+
+/* The role whose servers decide where a REGISTER goes */
+static enum aa_role route_role(const struct aa_line *line)
+{
+	switch (line->cfg.scenario) {
+
+	case AA_SCENARIO_ALL:
+	case AA_SCENARIO_OUTBOUND:
+		return AA_ROLE_OUTBOUND;
+
+	case AA_SCENARIO_PROXY_REGISTRAR:
+		return AA_ROLE_REGISTRAR;
+
+	default:
+		return server_isset(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY)
+			? AA_ROLE_OUTBOUND : AA_ROLE_REGISTRAR;
+	}
+}
+
+
+/*
+ * The server that stands for a role and rank.  Without a primary outbound
+ * proxy, the primary proxy (else the registrar) is what the backup outbound
+ * proxy stands against.
+ */
+static const struct aa_server *server_get(const struct aa_line *line,
+					  enum aa_role role,
+					  enum aa_rank rank)
+{
+	if (server_isset(line, role, rank))
+		return &line->cfg.server[role][rank];
+
+	if (role != AA_ROLE_OUTBOUND || rank != AA_RANK_PRIMARY)
+		return NULL;
+
+	if (server_isset(line, AA_ROLE_PROXY, AA_RANK_PRIMARY))
+		return &line->cfg.server[AA_ROLE_PROXY][AA_RANK_PRIMARY];
+
+	if (server_isset(line, AA_ROLE_REGISTRAR, AA_RANK_PRIMARY))
+		return &line->cfg.server[AA_ROLE_REGISTRAR][AA_RANK_PRIMARY];
+
+	return NULL;
+}
+
+
+static int attach_flow(struct aa_line *line, enum aa_role role,
+		       enum aa_rank rank)
+{
+	const struct aa_server *srv = server_get(line, role, rank);
+	struct aa_flow_prm prm;
+
+	/* what is behind an outbound proxy is reached through it */
+	if (role != AA_ROLE_OUTBOUND &&
+	    server_isset(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY))
+		srv = &line->cfg.server[AA_ROLE_OUTBOUND][AA_RANK_PRIMARY];
+
+	if (!srv)
+		return 0;
+
+	memset(&prm, 0, sizeof(prm));
+	prm.tp          = line->tp;
+	prm.host        = srv->host;
+	prm.port        = srv->port;
+	prm.keep        = line->cfg.outbound;
+	prm.transaction = line->cfg.transaction_timer;
+	prm.keepalive   = line->cfg.keepalive_timer;
+	prm.base        = line->cfg.recovery_base;
+	prm.max         = line->cfg.recovery_max;
+
+	return aa_flow_attach(&line->user[role][rank], &line->phone->flowl,
+			      uag_sip(), &prm, flow_handler, line);
+}
+
+
+static int attach_flows(struct aa_line *line)
+{
+	int rank, err = 0;
+
+	for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT && !err; rank++) {
+
+		switch (line->cfg.scenario) {
+
+		case AA_SCENARIO_PROXY_REGISTRAR:
+			if (server_isset(line, AA_ROLE_PROXY,
+					 (enum aa_rank)rank))
+				err |= attach_flow(line, AA_ROLE_PROXY,
+						   (enum aa_rank)rank);
+			if (server_isset(line, AA_ROLE_REGISTRAR,
+					 (enum aa_rank)rank))
+				err |= attach_flow(line, AA_ROLE_REGISTRAR,
+						   (enum aa_rank)rank);
+			break;
+
+		default:
+			err |= attach_flow(line, route_role(line),
+					   (enum aa_rank)rank);
+			break;
+		}
+	}
+
+	return err;
+}
+
+
+/**
+ * Allocate a line; nothing is sent before aa_line_start()
+ *
+ * @param linep Pointer to the line
+ * @param phone What all lines share
+ * @param cfg   Settings
+ * @param acc   Account of baresip; the line's from now on
+ * @param tp    Transport
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
+		  const struct aa_line_config *cfg, struct aa_account *acc,
+		  enum sip_transp tp)
+{
+	struct aa_line *line;
+	struct le *le;
+	int err;
+
+	if (!linep || !phone || !cfg || !acc)
+		return EINVAL;
+
+	line = mem_zalloc(sizeof(*line), line_destructor);
+	if (!line)
+		return ENOMEM;
+
+	line->phone = phone;
+	line->cfg   = *cfg;
+	line->tp    = tp;
+	line->since = aa_now_ms();
+
+	err = attach_flows(line);
+	if (err) {
+		mem_deref(line);
+		return err;
+	}
+
+	line->acc = acc;
+
+	/* lines are kept in the order of their numbers */
+	for (le = list_tail(&phone->linel); le; le = le->prev) {
+		const struct aa_line *other = le->data;
+
+		if (other->cfg.line < cfg->line)
+			break;
+	}
+
+	if (le)
+		list_insert_after(&phone->linel, le, &line->le, line);
+	else
+		list_prepend(&phone->linel, &line->le, line);
+
+	*linep = line;
+
+	return 0;
+}
+
+
+/**
+ * Start a line
+ *
+ * @param line Line
+ */
+void aa_line_start(struct aa_line *line)
+{
+	aa_line_kick(line);
+}
+
+
+static void change(struct aa_line *line, enum aa_journal_event event,
+		   const char *to, const char *reason, uint64_t took)
+{
+	const uint32_t ms = (uint32_t)MIN(took, (uint64_t)UINT32_MAX);
+	const char *name = aa_journal_event_name(event);
+
+	aa_journal_add(&line->jnl, aa_wall_ms(), event, to, reason, ms);
+
+	info("aastra: line %u: %s%s%s%s%s (%u ms)\n", line->cfg.line, name,
+	     str_isset(to) ? " to " : "", str_isset(to) ? to : "",
+	     str_isset(reason) ? ": " : "", reason ? reason : "", ms);
+
+	aa_compat_emit(aa_account_shown(line->acc), name,
+		       "line=%u to=%s took=%u reason=%s", line->cfg.line,
+		       str_isset(to) ? to : "-", ms, reason ? reason : "");
+}
+
+
+/* ---- what is known ---------------------------------------------------- */
+
+
+/**
+ * The flow of a role and rank
+ *
+ * @param line Line
+ * @param role Role of the server
+ * @param rank Rank of the server
+ *
+ * @return Flow, NULL if there is none
+ */
+struct aa_flow *aa_line_flow(const struct aa_line *line, enum aa_role role,
+			     enum aa_rank rank)
+{
+	return line ? aa_flow_user_flow(line->user[role][rank]) : NULL;
+}
+
+
+/**
+ * Is the line registered?
+ *
+ * @param line Line
+ *
+ * @return true if the path in force has a live binding over a flow that works
+ */
+bool aa_line_registered(const struct aa_line *line)
+{
+	const struct aa_path *cur = line ? line->cur : NULL;
+
+	if (!cur || !cur->registered || !aa_binding_live(cur->b))
+		return false;
+
+	if (!aa_flow_kept(cur->flow))
+		return aa_flow_state(cur->flow) != AA_FLOW_DOWN;
+
+	return aa_flow_state(cur->flow) == AA_FLOW_UP &&
+		aa_flow_generation(cur->flow) == cur->generation;
+}
+
+
+/**
+ * Where a line has its service
+ *
+ * @param line  Line
+ * @param mixed Set to true where proxy and registrar differ in rank
+ *
+ * @return Rank, AA_RANK_NONE if it is registered nowhere
+ */
+enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed)
+{
+	enum aa_rank proxy, registrar;
+
+	if (mixed)
+		*mixed = false;
+
+	if (!aa_line_registered(line))
+		return AA_RANK_NONE;
+
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR)
+		return line->use[route_role(line)];
+
+	proxy     = line->use[AA_ROLE_PROXY];
+	registrar = line->use[AA_ROLE_REGISTRAR];
+	if (mixed)
+		*mixed = proxy != registrar;
+
+	return registrar;
+}
+
+
+/**
+ * The AOR in force
+ *
+ * @param line Line
+ *
+ * @return SIP URI
+ */
+const char *aa_line_aor(const struct aa_line *line)
+{
+	return line ? account_aor(ua_account(aa_account_shown(line->acc)))
+		: NULL;
+}
+
+
+static uint64_t good_at(const struct aa_line *line, const struct aa_flow *flow)
+{
+	return aa_flow_since(flow) +
+		(uint64_t)line->cfg.failback_delay * 1000;
+}
+
+
+static enum aa_avail avail(const struct aa_line *line, enum aa_role role,
+			   enum aa_rank rank, uint64_t now)
+{
+	const struct aa_flow *flow = aa_line_flow(line, role, rank);
+
+	if (!flow || line->pen[role][rank].until > now)
+		return AA_AVAIL_DOWN;
+
+	if (!aa_flow_kept(flow))
+		return aa_flow_state(flow) == AA_FLOW_DOWN ? AA_AVAIL_DOWN
+			: AA_AVAIL_GOOD;
+
+	switch (aa_flow_state(flow)) {
+
+	case AA_FLOW_DOWN:
+		return AA_AVAIL_DOWN;
+
+	case AA_FLOW_UP:
+		return now >= good_at(line, flow) &&
+			aa_flow_successes(flow) >= line->cfg.failback_successes
+			? AA_AVAIL_GOOD : AA_AVAIL_UP;
+
+	default:
+		return AA_AVAIL_UNKNOWN;
+	}
+}
+
+
+static void policy_input(struct aa_policy_in *in, const struct aa_line *line)
+{
+	const uint64_t now = aa_now_ms();
+	int role, rank;
+
+	memset(in, 0, sizeof(*in));
+	in->scenario = line->cfg.scenario;
+	in->mode     = line->mode;
+	in->failback = line->cfg.failback;
+	in->outbound = line->cfg.outbound;
+	in->calls    = aa_account_calls(line->acc);
+	in->standby  = line->cfg.standby;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		in->current[role] = line->use[role];
+
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			in->avail[role][rank] = avail(line,
+						      (enum aa_role)role,
+						      (enum aa_rank)rank, now);
+			in->configured[role][rank] =
+				server_isset(line, (enum aa_role)role,
+					     (enum aa_rank)rank) ||
+				line->user[role][rank];
+		}
+	}
+}
+
+
+/* ---- paths ------------------------------------------------------------ */
+
+
+static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
+			    const char *reason, uint32_t retry_after,
+			    const struct sip_msg *msg, void *arg)
+{
+	struct aa_path *path = arg;
+	(void)b;
+
+	if (msg)
+		aa_flow_seen(path->flow, msg);
+
+	path->event           = true;
+	path->ev              = ev;
+	path->retry_after     = retry_after;
+	path->transport_error = !msg;
+	path->scode           = msg ? msg->scode : 0;
+	str_ncpy(path->reason, reason, sizeof(path->reason));
+
+	aa_line_kick(path->line);
+}
+
+
+static int auth_handler(char **user, char **pass, const char *realm,
+			void *arg)
+{
+	const struct aa_path *path = arg;
+	(void)realm;
+
+	return aa_account_auth(path->line->acc, user, pass);
+}
+
+
+static bool regid_used(const struct aa_line *line, unsigned regid)
+{
+	const struct le *le;
+
+	if (line->cur && aa_binding_regid(line->cur->b) == regid)
+		return true;
+	if (line->next && aa_binding_regid(line->next->b) == regid)
+		return true;
+
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		const struct aa_path *path = le->data;
+
+		if (aa_binding_regid(path->b) == regid)
+			return true;
+	}
+
+	return false;
+}
+
+
+/*
+ * Each path has a reg-id of its own: 1 for the primary, 2 for the backup.
+ * While a farewell of an older binding is under way, its reg-id is not used
+ * again, since the registrar could take the farewell for the new one's.
+ */
+static unsigned regid_pick(const struct aa_line *line,
+			   const enum aa_rank *use)
+{
+	const unsigned proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
+	const unsigned other = use[route_role(line)] == AA_RANK_BACKUP;
+	unsigned regid = 1 + other;
+
+	if (line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR)
+		regid += 2 * proxy;
+
+	while (regid_used(line, regid) && regid < REGID_MAX)
+		regid += 4;
+
+	return regid;
+}
+
+
+static int server_uri(char **urip, const struct aa_server *srv,
+		      enum sip_transp tp, bool direct)
+{
+	const bool ipv6 = strchr(srv->host, ':') && srv->host[0] != '[';
+	char port[8] = "";
+
+	if (srv->port)
+		(void)re_snprintf(port, sizeof(port), ":%u", srv->port);
+
+	return re_sdprintf(urip, "sip:%s%s%s%s%s", ipv6 ? "[" : "", srv->host,
+			   ipv6 ? "]" : "", port,
+			   direct ? sip_transp_param(tp) : "");
+}
+
+
+/* Domain of the AOR of a path; NULL for the account's own */
+static const struct aa_server *aor_server(const struct aa_line *line,
+					  const enum aa_rank *use)
+{
+	return use[AA_ROLE_PROXY] == AA_RANK_BACKUP ?
+		&line->cfg.server[AA_ROLE_PROXY][AA_RANK_BACKUP] : NULL;
+}
+
+
+/* Next hop that the administrator named, as a Route; NULL: go direct */
+static const char *path_route(const struct aa_line *line,
+			      const struct aa_path *path)
+{
+	enum aa_rank rank = path->use[AA_ROLE_OUTBOUND];
+
+	if (rank == AA_RANK_NONE)
+		rank = AA_RANK_PRIMARY;
+
+	return server_isset(line, AA_ROLE_OUTBOUND, rank) ?
+		aa_flow_uri(path->flow) : NULL;
+}
+
+
+static int path_binding(struct aa_path *path)
+{
+	struct aa_line *line = path->line;
+	const struct aa_server *aor = aor_server(line, path->use);
+	const struct aa_server *srv;
+	struct aa_binding_prm prm;
+	char *registrar = NULL;
+	struct ua *ua;
+	int err;
+
+	err = aa_account_ua(line->acc, aor ? aor->host : NULL,
+			    aor ? aor->port : 0, &ua);
+	if (err)
+		return err;
+
+	srv = &line->cfg.server[AA_ROLE_REGISTRAR]
+		[path->use[AA_ROLE_REGISTRAR]];
+
+	memset(&prm, 0, sizeof(prm));
+	prm.sip         = uag_sip();
+	prm.aor         = account_aor(ua_account(ua));
+	prm.dispname    = account_display_name(ua_account(ua));
+	prm.route       = path_route(line, path);
+	prm.cuser       = ua_local_cuser(ua);
+	prm.instance    = line->cfg.outbound && str_isset(line->phone->uuid) ?
+		line->phone->uuid : NULL;
+	prm.regid       = regid_pick(line, path->use);
+	prm.expires     = line->cfg.registration_period;
+	prm.renewal     = line->cfg.registration_renewal;
+	prm.transaction = line->cfg.transaction_timer;
+	prm.conn        = aa_flow_conn(path->flow);
+	prm.authh       = auth_handler;
+	prm.h           = binding_handler;
+	prm.arg         = path;
+
+	err = server_uri(&registrar, srv, line->tp, !prm.route);
+	if (err)
+		return err;
+
+	prm.registrar = registrar;
+	err = aa_binding_alloc(&path->b, &prm);
+	mem_deref(registrar);
+
+	return err;
+}
+
+
+static int path_alloc(struct aa_path **pathp, struct aa_line *line,
+		      const enum aa_rank *use)
+{
+	struct aa_path *path;
+	const enum aa_role role = route_role(line);
+	int err;
+
+	path = mem_zalloc(sizeof(*path), path_destructor);
+	if (!path)
+		return ENOMEM;
+
+	path->line    = line;
+	path->wants   = true;
+	path->started = aa_now_ms();
+	memcpy(path->use, use, sizeof(path->use));
+
+	path->flow = aa_line_flow(line, role, use[role]);
+	if (!path->flow) {
+		err = ENOENT;
+		goto out;
+	}
+
+	err = path_binding(path);
+
+ out:
+	if (err)
+		mem_deref(path);
+	else
+		*pathp = path;
+
+	return err;
+}
+
+
+/* Which server is to blame when a path's registrar says 503 and the like */
+static struct aa_penalty *path_penalty(const struct aa_path *path)
+{
+	struct aa_line *line = path->line;
+	const enum aa_role role = route_role(line);
+
+	return &line->pen[role][path->use[role]];
+}
+
+
+static void penalize(struct aa_path *path, uint32_t retry_after)
+{
+	const struct aa_line_config *cfg = &path->line->cfg;
+	struct aa_penalty *pen = path_penalty(path);
+	uint64_t wait;
+
+	wait = (uint64_t)cfg->recovery_base * 1000;
+	wait <<= MIN(pen->failures, BACKOFF_SHIFT_MAX);
+	wait = MIN(wait, (uint64_t)cfg->recovery_max * 1000);
+	wait = wait * (500 + rand_u16() % 501) / 1000;
+	wait = MAX(wait, (uint64_t)retry_after * 1000);
+
+	++pen->failures;
+	pen->until = aa_now_ms() + wait;
+	str_ncpy(pen->reason, path->reason, sizeof(pen->reason));
+}
+
+
+static void fault_note(struct aa_line *line, const char *reason)
+{
+	if (line->fault_at)
+		return;
+
+	line->fault_at = aa_now_ms();
+	str_ncpy(line->fault, reason, sizeof(line->fault));
+}
+
+
+/* ---- leaving a path --------------------------------------------------- */
+
+
+static void path_forget(struct aa_path *path)
+{
+	mem_deref(path);
+}
+
+
+/* A dead path's binding is removed over the one in force (design, trap 20) */
+static bool clear_over_current(struct aa_line *line, struct aa_path *path)
+{
+	struct aa_binding *b;
+
+	if (path->cleared || !aa_line_registered(line))
+		return false;
+
+	aa_binding_halt(path->b);
+
+	if (aa_binding_clear(&b, path->b, path_route(line, line->cur),
+			     aa_flow_conn(line->cur->flow)))
+		return false;
+
+	mem_deref(path->b);
+	path->b       = b;
+	path->flow    = line->cur->flow;
+	path->cleared = true;
+	aa_binding_owner_set(b, auth_handler, binding_handler, path);
+
+	return true;
+}
+
+
+static bool path_works(const struct aa_path *path)
+{
+	return aa_flow_state(path->flow) == AA_FLOW_UP &&
+		(!path->generation ||
+		 aa_flow_generation(path->flow) == path->generation);
+}
+
+
+/* Then nothing can have arrived at the registrar */
+static bool never_connected(const struct aa_path *path)
+{
+	return aa_flow_kept(path->flow) &&
+		aa_flow_transp(path->flow) != SIP_TRANSP_UDP &&
+		0 == aa_flow_generation(path->flow);
+}
+
+
+static void leave(struct aa_line *line, struct aa_path *path)
+{
+	path->event = false;
+	path->wants = false;
+
+	if (!aa_binding_maybe(path->b) || never_connected(path)) {
+		path_forget(path);
+		return;
+	}
+
+	if (list_count(&line->leavel) >= LEAVING_MAX)
+		path_forget(list_ledata(list_head(&line->leavel)));
+
+	list_append(&line->leavel, &path->le, path);
+
+	if (path_works(path) && !aa_binding_unregister(path->b))
+		return;
+
+	/* else it stays in the list until another path can carry it */
+	aa_binding_halt(path->b);
+	(void)clear_over_current(line, path);
+}
+
+
+static void leaving_event(struct aa_line *line, struct aa_path *path)
+{
+	if (path->ev != AA_BINDING_GONE)
+		return;
+
+	if (path->transport_error && clear_over_current(line, path))
+		return;
+
+	path_forget(path);
+}
+
+
+/* What could not be removed when it was left, now that there is a way */
+static void clear_the_rest(struct aa_line *line)
+{
+	struct le *le = list_head(&line->leavel);
+
+	while (le) {
+		struct aa_path *path = le->data;
+
+		le = le->next;
+
+		if (aa_binding_leaving(path->b))
+			continue;
+		if (!clear_over_current(line, path))
+			path_forget(path);
+	}
+}
+
+
+/* ---- a path comes into force ------------------------------------------ */
+
+
+static const char *path_name(const struct aa_line *line,
+			     const struct aa_path *path)
+{
+	return aa_rank_name(path->use[route_role(line)]);
+}
+
+
+static int rank_change(const enum aa_rank *from, const enum aa_rank *to)
+{
+	int role, d = 0;
+
+	for (role=0; role<AA_ROLE_COUNT; role++)
+		d += (int)to[role] - (int)from[role];
+
+	return d;
+}
+
+
+static void commit_story(struct aa_line *line, const struct aa_path *path,
+			 const struct aa_path *old)
+{
+	const uint64_t now = aa_now_ms();
+	const uint64_t since = line->fault_at ? line->fault_at
+		: path->started;
+	char to[160], why[160];
+	int d;
+
+	(void)re_snprintf(to, sizeof(to), "%s", path_name(line, path));
+	d = old ? rank_change(old->use, path->use)
+		: (path->use[route_role(line)] == AA_RANK_BACKUP);
+
+	if (d > 0) {
+		++line->count.failovers;
+		if (line->mode != AA_MODE_AUTO && !line->fault_at)
+			str_ncpy(why, "held there by command", sizeof(why));
+		else
+			str_ncpy(why, line->fault, sizeof(why));
+		change(line, AA_JOURNAL_FAILOVER, to, why, now - since);
+	}
+	else if (d < 0) {
+		++line->count.failbacks;
+		change(line, AA_JOURNAL_FAILBACK, to,
+		       line->fault_at ? line->fault :
+		       line->mode == AA_MODE_AUTO ? "primary answers again" :
+		       "held there by command", now - path->started);
+	}
+	else {
+		change(line, AA_JOURNAL_REGISTERED, to, line->fault,
+		       now - since);
+	}
+}
+
+
+static void commit(struct aa_line *line)
+{
+	struct aa_path *path = line->next, *old = line->cur;
+	const struct aa_server *aor = aor_server(line, path->use);
+	int err;
+
+	line->next = NULL;
+	line->cur  = path;
+	memcpy(line->use, path->use, sizeof(line->use));
+	line->since = aa_now_ms();
+
+	err = aa_account_show(line->acc, aor ? aor->host : NULL,
+			      aor ? aor->port : 0);
+	if (err)
+		warning("aastra: line %u: user agent could not be shown"
+			" (%m)\n", line->cfg.line, err);
+
+	/* told anew: the user agent, the registrar or the route changed */
+	line->published = false;
+	aa_account_route(line->acc, path_route(line, path));
+
+	if (path->registered) {
+		commit_story(line, path, old);
+		line->fault_at = 0;
+		line->fault[0] = '\0';
+	}
+
+	if (old)
+		leave(line, old);
+	clear_the_rest(line);
+}
+
+
+/* ---- what happened ---------------------------------------------------- */
+
+
+static void path_ok(struct aa_line *line, struct aa_path *path)
+{
+	struct aa_penalty *pen = path_penalty(path);
+	const bool again = path == line->cur && !aa_line_registered(line);
+
+	path->wants      = false;
+	path->registered = true;
+	path->generation = aa_flow_generation(path->flow);
+	pen->until    = 0;
+	pen->failures = 0;
+	++line->count.registrations;
+
+	if (path == line->next) {
+		commit(line);
+		return;
+	}
+
+	if (again || line->fault_at) {
+		change(line, AA_JOURNAL_REGISTERED, path_name(line, path),
+		       line->fault, line->fault_at ?
+		       aa_now_ms() - line->fault_at : 0);
+		line->fault_at = 0;
+		line->fault[0] = '\0';
+		clear_the_rest(line);
+	}
+}
+
+
+static void path_failed(struct aa_line *line, struct aa_path *path)
+{
+	path->registered = false;
+	path->wants      = true;
+
+	if (path->transport_error)
+		aa_flow_fail(path->flow, path->reason, path->retry_after);
+	else
+		penalize(path, path->retry_after);
+
+	if (path == line->cur) {
+		fault_note(line, path->reason);
+		path->retry_at = aa_now_ms() + RETRY_MIN_MS;
+		return;
+	}
+
+	if (!line->cur || line->cur->registered == false)
+		fault_note(line, path->reason);
+
+	line->next = NULL;
+	leave(line, path);
+}
+
+
+/* Another server would say the same: no move, but a later try */
+static void path_rejected(struct aa_line *line, struct aa_path *path)
+{
+	const uint64_t wait = MAX((uint64_t)line->cfg.registration_retry,
+				  (uint64_t)path->retry_after) * 1000;
+
+	path->registered = false;
+	path->wants      = true;
+	path->retry_at   = aa_now_ms() + wait;
+
+	if (path == line->cur)
+		return;
+
+	if (aa_line_registered(line)) {
+		/* a live binding elsewhere is worth more */
+		struct aa_penalty *pen = path_penalty(path);
+
+		pen->until = path->retry_at;
+		str_ncpy(pen->reason, path->reason, sizeof(pen->reason));
+		line->next = NULL;
+		leave(line, path);
+		return;
+	}
+
+	commit(line);
+}
+
+
+static void path_event(struct aa_line *line, struct aa_path *path)
+{
+	if (!path || !path->event)
+		return;
+
+	path->event = false;
+
+	switch (path->ev) {
+
+	case AA_BINDING_OK:       path_ok(line, path);       break;
+	case AA_BINDING_FAILED:   path_failed(line, path);   break;
+	case AA_BINDING_REJECTED: path_rejected(line, path); break;
+	default:                                             break;
+	}
+}
+
+
+static void take_up_events(struct aa_line *line)
+{
+	struct le *le;
+
+	path_event(line, line->cur);
+	path_event(line, line->next);
+
+	le = list_head(&line->leavel);
+	while (le) {
+		struct aa_path *path = le->data;
+
+		le = le->next;
+
+		if (!path->event)
+			continue;
+
+		path->event = false;
+		leaving_event(line, path);
+	}
+}
+
+
+/* A request over a flow that is down will not be answered */
+static void drop_dead_requests(struct aa_line *line)
+{
+	struct aa_path *path = line->next;
+
+	if (path && aa_binding_pending(path->b) &&
+	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
+		fault_note(line, aa_flow_reason(path->flow));
+		line->next = NULL;
+		leave(line, path);
+	}
+
+	path = line->cur;
+	if (path && aa_binding_pending(path->b) &&
+	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
+		aa_binding_halt(path->b);
+		path->wants = true;
+	}
+}
+
+
+static void note_flow(struct aa_line *line, enum aa_role role,
+		      enum aa_rank rank)
+{
+	const struct aa_flow *flow = aa_line_flow(line, role, rank);
+	const enum aa_flow_state state = aa_flow_state(flow);
+	const enum aa_flow_state was = line->flow_state[role][rank];
+
+	if (!flow || state == was)
+		return;
+
+	line->flow_state[role][rank] = state;
+
+	if (state == AA_FLOW_DOWN) {
+		if (line->cur && line->cur->flow == flow)
+			fault_note(line, aa_flow_reason(flow));
+		change(line, AA_JOURNAL_FLOW_DOWN, aa_flow_uri(flow),
+		       aa_flow_reason(flow), 0);
+	}
+	else if (state == AA_FLOW_UP && was == AA_FLOW_DOWN) {
+		change(line, AA_JOURNAL_FLOW_UP, aa_flow_uri(flow),
+		       "answers again", 0);
+	}
+}
+
+
+static void note_flows(struct aa_line *line)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++)
+			note_flow(line, (enum aa_role)role,
+				  (enum aa_rank)rank);
+	}
+}
+
+
+/* ---- what to do ------------------------------------------------------- */
+
+
+static bool path_uses_flow(const struct aa_path *path,
+			   const struct aa_flow *flow)
+{
+	return path && path->flow == flow;
+}
+
+
+static bool flow_needed(const struct aa_line *line, const struct aa_flow *flow)
+{
+	const struct le *le;
+
+	if (path_uses_flow(line->cur, flow) || path_uses_flow(line->next, flow))
+		return true;
+
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		if (path_uses_flow(le->data, flow))
+			return true;
+	}
+
+	return false;
+}
+
+
+static void open_and_close_flows(struct aa_line *line,
+				 const struct aa_policy_out *out, bool calls)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow_user *user = line->user[role][rank];
+			const struct aa_flow *flow = aa_flow_user_flow(user);
+
+			if (!user)
+				continue;
+
+			if (out->flow[role][rank] ||
+			    out->use[role] == (enum aa_rank)rank ||
+			    rank == AA_RANK_PRIMARY)
+				aa_flow_want(user, true);
+			else if (!calls && !flow_needed(line, flow))
+				aa_flow_want(user, false);
+		}
+	}
+}
+
+
+static void attempt(struct aa_line *line, struct aa_path *path)
+{
+	const uint64_t now = aa_now_ms();
+	int err;
+
+	if (!path || !path->wants || aa_binding_pending(path->b) ||
+	    now < path->retry_at || path_penalty(path)->until > now ||
+	    aa_flow_state(path->flow) == AA_FLOW_DOWN)
+		return;
+
+	err = aa_binding_register(path->b);
+	if (!err)
+		return;
+
+	path->event = true;
+	path->ev    = AA_BINDING_FAILED;
+	path->transport_error = true;
+	path->retry_after = 0;
+	(void)re_snprintf(path->reason, sizeof(path->reason),
+			  "%m to REGISTER", err);
+	aa_line_kick(line);
+}
+
+
+static void steer(struct aa_line *line, const struct aa_policy_out *out)
+{
+	struct aa_path *cur = line->cur;
+	int err;
+
+	if (line->next && !same_use(line->next->use, out->use)) {
+		struct aa_path *path = line->next;
+
+		line->next = NULL;
+		leave(line, path);
+	}
+
+	if (cur && same_use(cur->use, out->use)) {
+		if (line->next) {
+			struct aa_path *path = line->next;
+
+			line->next = NULL;
+			leave(line, path);
+		}
+
+		/* the connection that carried the binding is another now */
+		if (cur->registered && aa_flow_kept(cur->flow) &&
+		    aa_flow_state(cur->flow) == AA_FLOW_UP &&
+		    aa_flow_generation(cur->flow) != cur->generation)
+			cur->wants = true;
+
+		attempt(line, cur);
+		return;
+	}
+
+	if (!line->next) {
+		err = path_alloc(&line->next, line, out->use);
+		if (err) {
+			warning("aastra: line %u: no path to the %s (%m)\n",
+				line->cfg.line,
+				aa_rank_name(out->use[route_role(line)]), err);
+			return;
+		}
+	}
+
+	attempt(line, line->next);
+}
+
+
+static void publish(struct aa_line *line)
+{
+	const bool up = aa_line_registered(line);
+	const struct aa_path *path = line->cur ? line->cur : line->next;
+	struct aa_account_state st;
+	uint16_t scode = 0;
+	int err;
+
+	memset(&st, 0, sizeof(st));
+	st.up = up;
+
+	if (up) {
+		const char *srv = aa_binding_server(line->cur->b);
+
+		st.scode   = 200;
+		st.expires = MAX(aa_binding_expires(line->cur->b), 60);
+		str_ncpy(st.server, srv ? srv : "", sizeof(st.server));
+	}
+	else {
+		/* no word of a failure while the line is on its way */
+		if (line->next && aa_binding_pending(line->next->b))
+			return;
+		if (line->cur && aa_binding_pending(line->cur->b))
+			return;
+
+		scode = path && path->scode >= 300 ? path->scode : 503;
+		st.scode = scode;
+		str_ncpy(st.reason, str_isset(line->fault) ? "Out Of Service"
+			 : "Not Registered", sizeof(st.reason));
+	}
+
+	if (line->published && line->published_up == up &&
+	    line->published_scode == scode)
+		return;
+
+	line->published = true;
+	line->published_up = up;
+	line->published_scode = scode;
+
+	err = aa_account_publish(line->acc, &st, line->cur ?
+				 path_route(line, line->cur) :
+				 aa_account_own_outbound(line->acc));
+	if (err)
+		warning("aastra: line %u: registration state could not be"
+			" told (%m)\n", line->cfg.line, err);
+}
+
+
+static void report_down(struct aa_line *line)
+{
+	const bool up = aa_line_registered(line);
+
+	if (up) {
+		line->said_down = false;
+		return;
+	}
+
+	if (line->said_down || (line->next && aa_binding_pending(line->next->b))
+	    || (line->cur && aa_binding_pending(line->cur->b)))
+		return;
+
+	line->said_down = true;
+	warning("aastra: line %u: registered nowhere: %s\n", line->cfg.line,
+		str_isset(line->fault) ? line->fault :
+		line->cur ? line->cur->reason : "no server answers");
+}
+
+
+static void timer_handler(void *arg)
+{
+	line_run(arg);
+}
+
+
+static uint64_t earliest(uint64_t a, uint64_t b, uint64_t now)
+{
+	return b > now && (!a || b < a) ? b : a;
+}
+
+
+static void schedule(struct aa_line *line)
+{
+	const uint64_t now = aa_now_ms();
+	uint64_t at = 0;
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			const struct aa_flow *flow =
+				aa_line_flow(line, (enum aa_role)role,
+					     (enum aa_rank)rank);
+
+			at = earliest(at, line->pen[role][rank].until, now);
+			if (aa_flow_state(flow) == AA_FLOW_UP)
+				at = earliest(at, good_at(line, flow), now);
+		}
+	}
+
+	if (line->cur)
+		at = earliest(at, line->cur->retry_at, now);
+	if (line->next)
+		at = earliest(at, line->next->retry_at, now);
+
+	if (at)
+		tmr_start(&line->tmr, at - now, timer_handler, line);
+	else
+		tmr_cancel(&line->tmr);
+}
+
+
+static void line_run(struct aa_line *line)
+{
+	struct aa_policy_out out;
+	struct aa_policy_in in;
+
+	if (line->ended)
+		return;
+
+	take_up_events(line);
+	note_flows(line);
+	drop_dead_requests(line);
+
+	policy_input(&in, line);
+	aa_policy_decide(&out, &in);
+#ifdef AASTRA_NO_FAILOVER
+	/* built only to show that the tests notice */
+	{
+		int role;
+
+		for (role=0; role<AA_ROLE_COUNT; role++)
+			out.use[role] = AA_RANK_PRIMARY;
+	}
+#endif
+
+	open_and_close_flows(line, &out, in.calls);
+	steer(line, &out);
+	aa_account_settle(line->acc);
+	publish(line);
+	report_down(line);
+	schedule(line);
+}
+
+
+/* ---- commands --------------------------------------------------------- */
+
+
+/**
+ * Refresh the registration now
+ *
+ * @param line Line
+ */
+void aa_line_refresh(struct aa_line *line)
+{
+	if (!line || line->ended)
+		return;
+
+	if (line->cur) {
+		line->cur->wants = true;
+		line->cur->retry_at = 0;
+	}
+
+	aa_line_kick(line);
+}
+
+
+/**
+ * Let a line choose its servers by itself, or hold it on one side
+ *
+ * @param line Line
+ * @param mode Mode
+ */
+void aa_line_mode_set(struct aa_line *line, enum aa_mode mode)
+{
+	if (!line || line->ended)
+		return;
+
+	if (line->mode != mode) {
+		line->mode = mode;
+		change(line, AA_JOURNAL_FORCED, aa_mode_name(mode),
+		       mode == AA_MODE_AUTO ? "chooses again by itself" :
+		       "held there by command", 0);
+	}
+
+	aa_line_kick(line);
+}
+
+
+/**
+ * Try every failed server of a line now
+ *
+ * @param line Line
+ */
+void aa_line_probe(struct aa_line *line)
+{
+	int role, rank;
+
+	if (!line || line->ended)
+		return;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow *flow =
+				aa_line_flow(line, (enum aa_role)role,
+					     (enum aa_rank)rank);
+
+			line->pen[role][rank].until = 0;
+			if (aa_flow_state(flow) == AA_FLOW_DOWN)
+				aa_flow_probe(flow);
+		}
+	}
+
+	if (line->cur)
+		line->cur->retry_at = 0;
+
+	aa_line_kick(line);
+}
+
+
+/* ---- the end ---------------------------------------------------------- */
+
+
+static void farewell_destructor(void *arg)
+{
+	struct farewell *fw = arg;
+
+	list_unlink(&fw->le);
+	tmr_cancel(&fw->tmr);
+	mem_deref(fw->b);
+	mem_deref(fw->user);
+	mem_deref(fw->authuser);
+	mem_deref(fw->authpass);
+	mem_deref(fw->sip);
+}
+
+
+static void farewell_end(void *arg)
+{
+	mem_deref(arg);
+}
+
+
+static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
+			     const char *reason, uint32_t retry_after,
+			     const struct sip_msg *msg, void *arg)
+{
+	struct farewell *fw = arg;
+	(void)b;
+	(void)ev;
+	(void)reason;
+	(void)retry_after;
+	(void)msg;
+
+	tmr_start(&fw->tmr, 0, farewell_end, fw);
+}
+
+
+static int farewell_auth(char **user, char **pass, const char *realm,
+			 void *arg)
+{
+	const struct farewell *fw = arg;
+	int err;
+	(void)realm;
+
+	err  = str_dup(user, fw->authuser);
+	err |= str_dup(pass, fw->authpass);
+
+	return err;
+}
+
+
+static void farewell_flow_handler(struct aa_flow *flow, void *arg)
+{
+	(void)flow;
+	(void)arg;
+}
+
+
+static void farewell_send(struct aa_line *line, struct aa_path *path)
+{
+	struct farewell *fw;
+	int role, rank, err;
+
+	if (!path || !aa_binding_maybe(path->b) || !path_works(path))
+		return;
+
+	fw = mem_zalloc(sizeof(*fw), farewell_destructor);
+	if (!fw)
+		return;
+
+	if (aa_account_auth(line->acc, &fw->authuser, &fw->authpass))
+		goto out;
+
+	/* the flow is needed a little longer than its line */
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow_user *user = line->user[role][rank];
+
+			if (!fw->user && user &&
+			    aa_flow_user_flow(user) == path->flow) {
+				aa_flow_user_take(user,
+						  farewell_flow_handler, fw);
+				fw->user = user;
+				line->user[role][rank] = NULL;
+			}
+		}
+	}
+
+	fw->sip = mem_ref(uag_sip());
+	fw->b   = path->b;
+	path->b = NULL;
+	aa_binding_owner_set(fw->b, farewell_auth, farewell_handler, fw);
+
+	err = aa_binding_leaving(fw->b) ? 0 : aa_binding_unregister(fw->b);
+	if (err)
+		goto out;
+
+	list_append(&line->phone->farewelll, &fw->le, fw);
+	return;
+
+ out:
+	mem_deref(fw);
+}
+
+
+/**
+ * The user agent of a line goes: unregister what is registered, and end
+ *
+ * baresip's exit waits for the farewell, which takes 1.5 seconds at most.
+ *
+ * @param line  Line, freed
+ * @param dying User agent that baresip frees
+ */
+void aa_line_end(struct aa_line *line, const struct ua *dying)
+{
+	struct aa_account *acc;
+	struct le *le;
+
+	if (!line || line->ended)
+		return;
+
+	line->ended = true;
+
+	farewell_send(line, line->cur);
+	farewell_send(line, line->next);
+	for (le = list_head(&line->leavel); le; le = le->next)
+		farewell_send(line, le->data);
+
+	acc = line->acc;
+	line->acc = NULL;
+	list_unlink(&line->le);
+	aa_account_end(acc, dying);
+	mem_deref(line);
+}
+
+
+/**
+ * The module goes: unregister without waiting, and give the account back
+ *
+ * @param line Line, freed
+ */
+void aa_line_release(struct aa_line *line)
+{
+	struct aa_account *acc;
+
+	if (!line || line->ended)
+		return;
+
+	line->ended = true;
+
+	if (line->cur && path_works(line->cur))
+		aa_binding_farewell(line->cur->b);
+
+	acc = line->acc;
+	line->acc = NULL;
+	list_unlink(&line->le);
+	aa_account_release(acc);
+	mem_deref(line);
+}
+
+
+/**
+ * Find a line by its number
+ *
+ * @param phone Phone
+ * @param n     Number, 1..
+ *
+ * @return Line, NULL if there is none
+ */
+struct aa_line *aa_line_find(const struct aa_phone *phone, uint32_t n)
+{
+	struct le *le;
+
+	for (le = phone ? list_head(&phone->linel) : NULL; le; le = le->next) {
+		struct aa_line *line = le->data;
+
+		if (line->cfg.line == n)
+			return line;
+	}
+
+	return NULL;
+}
+
+
+/**
+ * Find the line of a user agent
+ *
+ * @param phone Phone
+ * @param ua    User agent, may be NULL
+ *
+ * @return Line, NULL if it has none
+ */
+struct aa_line *aa_line_find_ua(const struct aa_phone *phone,
+				const struct ua *ua)
+{
+	struct le *le;
+
+	for (le = phone ? list_head(&phone->linel) : NULL; le; le = le->next) {
+		struct aa_line *line = le->data;
+
+		if (aa_account_owns(line->acc, ua))
+			return line;
+	}
+
+	return NULL;
+}

@@ -1,0 +1,115 @@
+/**
+ * @file line.h  A line: brings what is to what should be
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#ifndef AASTRA_LINE_H
+#define AASTRA_LINE_H
+
+#include "policy.h"
+#include "config.h"
+#include "journal.h"
+
+struct aa_line;
+struct aa_account;
+struct aa_binding;
+struct aa_flow;
+struct aa_flow_user;
+
+/** What all lines share */
+struct aa_phone {
+	struct list linel;      /**< lines, by number (struct aa_line)      */
+	struct list flowl;      /**< flows, shared (struct aa_flow)         */
+	struct list farewelll;  /**< bindings of lines that ended           */
+	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
+};
+
+/** One way to be registered: a server of each role, and a binding there */
+struct aa_path {
+	struct le le;           /**< in the line's list of leaving paths    */
+	struct aa_line *line;
+	enum aa_rank use[AA_ROLE_COUNT];
+	struct aa_flow *flow;   /**< next hop                               */
+	struct aa_binding *b;
+	uint64_t generation;    /**< of the flow that carries the binding   */
+	bool registered;        /**< the latest word was a 2xx              */
+	bool wants;             /**< has to be registered (again)           */
+	bool cleared;           /**< its binding is removed over another    */
+	uint64_t started;       /**< when it was begun, aa_now_ms()         */
+	uint64_t retry_at;      /**< not before, aa_now_ms()                */
+	uint16_t scode;         /**< latest refusal                         */
+	char reason[160];
+
+	/* recorded by the handler, taken up by the line */
+	bool event;
+	int ev;                 /**< enum aa_binding_event                  */
+	uint32_t retry_after;
+	bool transport_error;
+};
+
+/** Why a server is not used although its flow may be up */
+struct aa_penalty {
+	uint64_t until;         /**< aa_now_ms()                            */
+	uint32_t failures;
+	char reason[160];
+};
+
+/** A line */
+struct aa_line {
+	struct le le;
+	struct aa_phone *phone;
+	struct aa_line_config cfg;
+	struct aa_account *acc;
+	enum sip_transp tp;
+
+	struct aa_flow_user *user[AA_ROLE_COUNT][AA_RANK_COUNT];
+	enum aa_flow_state flow_state[AA_ROLE_COUNT][AA_RANK_COUNT];
+	struct aa_penalty pen[AA_ROLE_COUNT][AA_RANK_COUNT];
+
+	enum aa_mode mode;
+	enum aa_rank use[AA_ROLE_COUNT]; /**< in force                      */
+	struct aa_path *cur;    /**< in force, NULL before the first        */
+	struct aa_path *next;   /**< being made                             */
+	struct list leavel;     /**< being left (struct aa_path)            */
+
+	struct tmr tmr;         /**< something is to be done, or will be    */
+	struct tmr tmr_now;     /**< something is to be done now            */
+	uint64_t fault_at;      /**< when the path in force failed          */
+	char fault[160];        /**< what was seen                          */
+	uint64_t since;         /**< of the path in force, aa_now_ms()      */
+	bool published;         /**< baresip was told at least once         */
+	bool published_up;
+	uint16_t published_scode;
+	bool said_down;         /**< the log has said that it is down       */
+	bool ended;
+
+	struct aa_journal jnl;
+	struct {
+		uint32_t failovers;
+		uint32_t failbacks;
+		uint32_t registrations;
+	} count;
+};
+
+
+int  aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
+		   const struct aa_line_config *cfg, struct aa_account *acc,
+		   enum sip_transp tp);
+void aa_line_start(struct aa_line *line);
+void aa_line_kick(struct aa_line *line);
+void aa_line_refresh(struct aa_line *line);
+void aa_line_mode_set(struct aa_line *line, enum aa_mode mode);
+void aa_line_probe(struct aa_line *line);
+void aa_line_end(struct aa_line *line, const struct ua *dying);
+void aa_line_release(struct aa_line *line);
+
+bool aa_line_registered(const struct aa_line *line);
+enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);
+const char *aa_line_aor(const struct aa_line *line);
+struct aa_flow *aa_line_flow(const struct aa_line *line, enum aa_role role,
+			     enum aa_rank rank);
+struct aa_line *aa_line_find(const struct aa_phone *phone, uint32_t n);
+struct aa_line *aa_line_find_ua(const struct aa_phone *phone,
+				const struct ua *ua);
+
+#endif

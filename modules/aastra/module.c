@@ -1,0 +1,617 @@
+/**
+ * @file module.c  Aastra-style failover for baresip
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <stdio.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "binding.h"
+#include "account.h"
+#include "line.h"
+#include "command.h"
+#include "module.h"
+
+
+/**
+ * @defgroup aastra aastra
+ *
+ * Backup outbound proxy, backup proxy and backup registrar, as the SIP desk
+ * phones of Aastra and Mitel have them: when a server fails, a line moves its
+ * registration to the backup, tries the primary in the background, and goes
+ * back.
+ *
+ * Load it before account.so:
+ *
+ \verbatim
+  module_app      aastra.so
+  module_app      account.so
+ \endverbatim
+ *
+ * Keys in baresip's config (all keys: docs/parameters.md):
+ *
+ \verbatim
+  sip_line1_backup_outbound_proxy        10.0.0.2
+  sip_line1_backup_outbound_proxy_port   5060
+  sip_recovery_base_timer                30
+ \endverbatim
+ *
+ * Commands: aastra_status, aastra_state, aastra_failover, aastra_failback,
+ * aastra_auto, aastra_probe
+ */
+
+
+enum {
+	ACCOUNTS_MAX = 10000    /* accounts looked at in one go             */
+};
+
+
+static struct {
+	struct aa_phone phone;
+	struct aa_config *cfg;
+	struct sip_lsnr *lsnr;
+	struct list ignorel;    /* user agents that are not ours            */
+	struct tmr tmr;         /* looks for accounts without an event      */
+	uint32_t count;         /* lines so far                             */
+	bool late;              /* loaded after account.so                  */
+	bool closing;
+} aastra;
+
+
+/** A user agent that was looked at and left alone */
+struct ignored {
+	struct le le;
+	const struct ua *ua;
+};
+
+
+static void ignored_destructor(void *arg)
+{
+	struct ignored *ig = arg;
+
+	list_unlink(&ig->le);
+}
+
+
+static struct ignored *ignored_find(const struct ua *ua)
+{
+	struct le *le;
+
+	for (le = list_head(&aastra.ignorel); le; le = le->next) {
+		struct ignored *ig = le->data;
+
+		if (ig->ua == ua)
+			return ig;
+	}
+
+	return NULL;
+}
+
+
+static void ignore(const struct ua *ua)
+{
+	struct ignored *ig = mem_zalloc(sizeof(*ig), ignored_destructor);
+
+	if (!ig)
+		return;
+
+	ig->ua = ua;
+	list_append(&aastra.ignorel, &ig->le, ig);
+}
+
+
+static void config_handler(enum aa_config_level level, const char *text,
+			   void *arg)
+{
+	(void)arg;
+
+	if (level == AA_CONFIG_WARN)
+		warning("aastra: %s\n", text);
+	else
+		info("aastra: %s\n", text);
+}
+
+
+/* ---- what an account says --------------------------------------------- */
+
+
+static enum aa_transport transport_of(const struct pl *params)
+{
+	struct pl tp;
+
+	if (msg_param_decode(params, "transport", &tp))
+		return AA_TRANSPORT_UNSET;
+
+	if (0 == pl_strcasecmp(&tp, "udp"))
+		return AA_TRANSPORT_UDP;
+	if (0 == pl_strcasecmp(&tp, "tcp"))
+		return AA_TRANSPORT_TCP;
+	if (0 == pl_strcasecmp(&tp, "tls"))
+		return AA_TRANSPORT_TLS;
+
+	return AA_TRANSPORT_UNSET;
+}
+
+
+static void facts_of(struct aa_account_facts *facts, char *user, size_t sz,
+		     const struct account *acc)
+{
+	const struct uri *luri = account_luri(acc);
+	const char *outbound = account_outbound(acc, 0);
+	struct uri uri;
+	struct pl pl;
+
+	memset(facts, 0, sizeof(*facts));
+
+	(void)pl_strcpy(&luri->user, user, sz);
+	facts->user = user;
+	(void)pl_strcpy(&luri->host, facts->domain.host,
+			sizeof(facts->domain.host));
+	facts->domain.port = luri->port;
+	facts->regint      = account_regint(acc);
+	facts->transport   = transport_of(&luri->params);
+
+	if (!str_isset(outbound))
+		return;
+
+	pl_set_str(&pl, outbound);
+	if (uri_decode(&uri, &pl))
+		return;
+
+	(void)pl_strcpy(&uri.host, facts->outbound.host,
+			sizeof(facts->outbound.host));
+	facts->outbound.port = uri.port;
+	if (transport_of(&uri.params) != AA_TRANSPORT_UNSET)
+		facts->transport = transport_of(&uri.params);
+}
+
+
+static enum sip_transp transp_of(enum aa_transport tp)
+{
+	switch (tp) {
+
+	case AA_TRANSPORT_TCP: return SIP_TRANSP_TCP;
+	case AA_TRANSPORT_TLS: return SIP_TRANSP_TLS;
+	default:               return SIP_TRANSP_UDP;
+	}
+}
+
+
+/* ---- lines ------------------------------------------------------------ */
+
+
+static int line_adopt(struct ua *ua, uint32_t n)
+{
+	struct aa_account_facts facts;
+	struct aa_line_config lc;
+	struct aa_account *acc = NULL;
+	struct aa_line *line;
+	char user[128];
+	int err;
+
+	facts_of(&facts, user, sizeof(user), ua_account(ua));
+
+	err = aa_config_line(aastra.cfg, n, &facts, &lc);
+	if (err)
+		return err;
+
+	err = aa_account_adopt(&acc, ua);
+	if (err)
+		return err;
+
+	err = aa_line_alloc(&line, &aastra.phone, &lc, acc,
+			    transp_of(lc.transport));
+	if (err) {
+		aa_account_release(acc);
+		return err;
+	}
+
+	info("aastra: line %u: %s, %s, outbound support %s\n", n,
+	     account_aor(ua_account(ua)), aa_scenario_name(lc.scenario),
+	     lc.outbound ? "on" : "off");
+
+	aa_line_start(line);
+
+	return 0;
+}
+
+
+static bool is_ours(struct ua *ua)
+{
+	const struct account *acc = ua_account(ua);
+
+	if (aa_compat_account_prio(acc) > 0) {
+		info("aastra: %s has prio > 0 and is left to serreg\n",
+		     account_aor(acc));
+		return false;
+	}
+
+	return true;
+}
+
+
+/*
+ * Every account in the list has a number, in the order of the accounts file,
+ * whether it becomes a line or not.
+ */
+static void ua_appeared(struct ua *ua)
+{
+	const struct account *acc = ua_account(ua);
+	uint32_t n;
+	int err;
+
+	if (!ua || !acc || aa_line_find_ua(&aastra.phone, ua) ||
+	    ignored_find(ua))
+		return;
+
+	n = ++aastra.count;
+
+	if (!is_ours(ua) || (account_regint(acc) == 0 &&
+			     !aa_config_names_line(aastra.cfg, n))) {
+		ignore(ua);
+		return;
+	}
+
+	err = line_adopt(ua, n);
+	if (err) {
+		warning("aastra: line %u: %s could not be taken over (%m)\n",
+			n, account_aor(acc), err);
+		ignore(ua);
+	}
+}
+
+
+/* Accounts that do not register are created without any event */
+static void look_around(void *arg)
+{
+	const struct le *le;
+	unsigned n = 0;
+	(void)arg;
+
+	for (le = list_head(uag_list()); le && n < ACCOUNTS_MAX;
+	     le = le->next, n++)
+		ua_appeared(le->data);
+}
+
+
+static void ua_registering(struct ua *ua)
+{
+	struct aa_line *line;
+
+	/* the ones before it in the list have the lower numbers */
+	look_around(NULL);
+
+	line = aa_line_find_ua(&aastra.phone, ua);
+	if (!line)
+		return;
+
+	aa_account_redirect(line->acc, ua);
+
+	/* baresip, or the user, wants it registered */
+	if (!aa_account_publishing(line->acc))
+		aa_line_refresh(line);
+}
+
+
+static void ua_disappears(struct ua *ua)
+{
+	mem_deref(ignored_find(ua));
+	aa_line_end(aa_line_find_ua(&aastra.phone, ua), ua);
+}
+
+
+static void event_handler(enum aa_event ev, struct ua *ua, const char *name)
+{
+	struct le *le;
+	(void)name;
+
+	if (aastra.closing)
+		return;
+
+	switch (ev) {
+
+	case AA_EVENT_REGISTERING:
+		if (ua)
+			ua_registering(ua);
+		break;
+
+	case AA_EVENT_UNREGISTERING:
+		/* from within its destructor there is no reference left */
+		if (ua && mem_nrefs(ua) == 0)
+			ua_disappears(ua);
+		break;
+
+	case AA_EVENT_SHUTDOWN:
+		if (ua)
+			ua_disappears(ua);
+		break;
+
+	case AA_EVENT_CALL:
+		for (le = list_head(&aastra.phone.linel); le; le = le->next)
+			aa_line_kick(le->data);
+		break;
+
+	default:
+		break;
+	}
+}
+
+
+/* ---- requests that come to the phone ---------------------------------- */
+
+
+static bool from_ourselves(const struct sip_msg *msg)
+{
+	return sip_transp_isladdr(uag_sip(), SIP_TRANSP_NONE, &msg->src);
+}
+
+
+static bool register_handler(const struct sip_msg *msg)
+{
+	struct le *le;
+
+	if (!from_ourselves(msg))
+		return false;
+
+	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (aa_account_answer(line->acc, msg))
+			return true;
+	}
+
+	/* the farewell of a user agent whose line has ended */
+	(void)sip_treply(NULL, uag_sip(), msg, 200, "OK");
+
+	return true;
+}
+
+
+/*
+ * A request over a binding whose user agent cannot be seen belongs to the one
+ * in its place.  baresip finds the user agent by the user part alone, and the
+ * message is looked at by nobody after this event, so it is changed here.
+ */
+static void request_redirect(const struct sip_msg *msg)
+{
+	struct sip_msg *m = (struct sip_msg *)(uintptr_t)msg;
+	struct le *le;
+
+	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+		const struct ua *ua = aa_account_hidden_match(line->acc,
+							      &msg->uri.user);
+
+		if (ua) {
+			pl_set_str(&m->uri.user, ua_local_cuser(ua));
+			return;
+		}
+	}
+}
+
+
+static bool request_handler(const struct sip_msg *msg, void *arg)
+{
+	(void)arg;
+
+	if (0 == pl_strcmp(&msg->met, "REGISTER"))
+		return register_handler(msg);
+
+	request_redirect(msg);
+
+	return false;
+}
+
+
+/* ---- the phone's instance-id ------------------------------------------ */
+
+
+static bool uuid_ok(const char *str)
+{
+	size_t i;
+
+	for (i=0; i<36; i++) {
+		const char c = str[i];
+
+		if (i == 8 || i == 13 || i == 18 || i == 23) {
+			if (c != '-')
+				return false;
+		}
+		else if (!strchr("0123456789abcdefABCDEF", c) || !c) {
+			return false;
+		}
+	}
+
+	return str[36] == '\0';
+}
+
+
+static int uuid_read(char *uuid, size_t sz, const char *file)
+{
+	FILE *f = fopen(file, "r");
+	char buf[64] = "";
+	int err = 0;
+
+	if (!f)
+		return errno;
+
+	if (!fgets(buf, (int)sizeof(buf), f))
+		err = EBADMSG;
+	(void)fclose(f);
+
+	buf[strcspn(buf, " \t\r\n")] = '\0';
+	if (!err && !uuid_ok(buf))
+		err = EBADMSG;
+	if (!err)
+		str_ncpy(uuid, buf, sz);
+
+	return err;
+}
+
+
+static int uuid_make(char *uuid, size_t sz, const char *file)
+{
+	const int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+			    0600);
+	int n, err = 0;
+
+	/* RFC 4122 4.4, version 4 */
+	n = re_snprintf(uuid, sz, "%08x-%04x-4%03x-%04x-%08x%04x",
+			rand_u32(), rand_u16(), rand_u16() & 0xfff,
+			(rand_u16() & 0x3fff) | 0x8000, rand_u32(),
+			rand_u16());
+	if (n < 0)
+		err = ENOMEM;
+
+	if (fd < 0)
+		return err ? err : errno;
+
+	if (!err && write(fd, uuid, (size_t)n) != n)
+		err = errno ? errno : EIO;
+
+	(void)close(fd);
+
+	return err;
+}
+
+
+/* RFC 5626 4.1: the same after each restart; baresip's own where it has one */
+static void uuid_init(char *uuid, size_t sz, const char *path)
+{
+	char file[512];
+	int err;
+
+	if (re_snprintf(file, sizeof(file), "%s/uuid", path) > 0 &&
+	    0 == uuid_read(uuid, sz, file))
+		return;
+
+	if (re_snprintf(file, sizeof(file), "%s/aastra_uuid", path) < 0)
+		return;
+
+	if (0 == uuid_read(uuid, sz, file))
+		return;
+
+	err = uuid_make(uuid, sz, file);
+	if (err)
+		warning("aastra: %s: the phone's instance-id could not be kept"
+			" (%m)\n", file, err);
+}
+
+
+/* ---- the module ------------------------------------------------------- */
+
+
+/**
+ * What all lines share
+ *
+ * @return The phone
+ */
+struct aa_phone *aa_module_phone(void)
+{
+	return &aastra.phone;
+}
+
+
+/**
+ * The configuration in force
+ *
+ * @return Configuration
+ */
+const struct aa_config *aa_module_config(void)
+{
+	return aastra.cfg;
+}
+
+
+static int module_init(void)
+{
+	char path[256] = "";
+	int err;
+
+	memset(&aastra, 0, sizeof(aastra));
+
+	err = conf_path_get(path, sizeof(path));
+	if (err) {
+		warning("aastra: no configuration folder (%m)\n", err);
+		return err;
+	}
+
+	uuid_init(aastra.phone.uuid, sizeof(aastra.phone.uuid), path);
+
+	err = aa_config_alloc(&aastra.cfg, path, config_handler, NULL);
+	if (err) {
+		warning("aastra: configuration could not be read (%m)\n", err);
+		return err;
+	}
+
+	err = sip_listen(&aastra.lsnr, uag_sip(), true, request_handler, NULL);
+	if (err)
+		goto out;
+
+	aa_compat_lsnr_first(aastra.lsnr);
+
+	err = aa_compat_init(event_handler);
+	if (err)
+		goto out;
+
+	err = aa_command_register();
+	if (err)
+		goto out;
+
+	aastra.late = !list_isempty(uag_list());
+	if (aastra.late)
+		info("aastra: loaded after account.so: taking over the"
+		     " accounts that are there\n");
+
+	tmr_start(&aastra.tmr, 0, look_around, NULL);
+
+ out:
+	if (err) {
+		aa_compat_close();
+		aastra.lsnr = mem_deref(aastra.lsnr);
+		aastra.cfg  = mem_deref(aastra.cfg);
+	}
+
+	return err;
+}
+
+
+static int module_close(void)
+{
+	struct le *le;
+
+	aastra.closing = true;
+	tmr_cancel(&aastra.tmr);
+	aa_compat_close();
+	aa_command_unregister();
+
+	/* before the accounts register by themselves again */
+	aastra.lsnr = mem_deref(aastra.lsnr);
+
+	while ((le = list_head(&aastra.phone.linel)))
+		aa_line_release(le->data);
+
+	list_flush(&aastra.phone.farewelll);
+	list_flush(&aastra.phone.flowl);
+	list_flush(&aastra.ignorel);
+	aastra.cfg = mem_deref(aastra.cfg);
+
+	return 0;
+}
+
+
+extern const struct mod_export DECL_EXPORTS(aastra)
+	__attribute__((visibility("default")));
+
+const struct mod_export DECL_EXPORTS(aastra) = {
+	"aastra",
+	"application",
+	module_init,
+	module_close
+};

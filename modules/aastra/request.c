@@ -1,0 +1,407 @@
+/**
+ * @file request.c  A SIP request with a time limit of its own
+ *
+ * libre gives a request 32 seconds (Timer F), goes on retransmitting it when
+ * its owner has lost interest, and hands a silent TCP connection to the next
+ * request.  A phone that wants to move within seconds can have none of this,
+ * so here a request ends when its owner says so: nothing of it is sent again,
+ * and the connection it hung on can be closed.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <re.h>
+#include "request.h"
+
+
+struct aa_req {
+	struct aa_req **reqp;
+	struct sip_request *req;
+	struct mbuf *mb;        /* what libre would retransmit              */
+	struct tmr tmr;
+	sip_send_h *sendh;
+	sip_resp_h *resph;
+	void *arg;
+};
+
+
+/*
+ * libre keeps the buffer of a request and retransmits it until Timer F, even
+ * when the request was cancelled.  A REGISTER that arrives after its owner
+ * has moved on would make a binding that nobody knows of.  So the buffer is
+ * turned into the empty keep-alive of RFC 5626 4.4.1, which every server
+ * drops.
+ */
+static void defuse(struct mbuf *mb)
+{
+	static const char crlf[4] = {'\r', '\n', '\r', '\n'};
+
+	if (!mb || mb->size < sizeof(crlf))
+		return;
+
+	memcpy(mb->buf, crlf, sizeof(crlf));
+	mb->pos = 0;
+	mb->end = sizeof(crlf);
+}
+
+
+static void destructor(void *arg)
+{
+	struct aa_req *r = arg;
+
+	tmr_cancel(&r->tmr);
+
+	if (r->reqp)
+		*r->reqp = NULL;
+
+	if (r->req) {
+		defuse(r->mb);
+		r->req = mem_deref(r->req);
+	}
+
+	mem_deref(r->mb);
+}
+
+
+static void complete(struct aa_req *r, int err, const struct sip_msg *msg)
+{
+	sip_resp_h *resph = r->resph;
+
+	tmr_cancel(&r->tmr);
+
+	if (r->reqp) {
+		*r->reqp = NULL;
+		r->reqp = NULL;
+	}
+
+	r->resph = NULL;
+	if (resph)
+		resph(err, msg, r->arg);
+
+	mem_deref(r);
+}
+
+
+static int send_handler(enum sip_transp tp, const struct sa *src,
+			const struct sa *dst, struct mbuf *mb, void *arg)
+{
+	struct aa_req *r = arg;
+
+	mem_deref(r->mb);
+	r->mb = mem_ref(mb);
+
+	return r->sendh ? r->sendh(tp, src, dst, mb, r->arg) : 0;
+}
+
+
+static void response_handler(int err, const struct sip_msg *msg, void *arg)
+{
+	struct aa_req *r = arg;
+
+	if (!err && msg && msg->scode < 200)
+		return;
+
+	complete(r, err ? err : (msg ? 0 : EPROTO), msg);
+}
+
+
+static void timeout_handler(void *arg)
+{
+	struct aa_req *r = arg;
+
+	defuse(r->mb);
+	r->req = mem_deref(r->req);
+
+	complete(r, ETIMEDOUT, NULL);
+}
+
+
+/* POSIX: a new descriptor is the lowest free one */
+static int lowest_free_fd(void)
+{
+	const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0)
+		(void)close(fd);
+
+	return fd;
+}
+
+
+static bool socket_ino(int fd, uint64_t *ino)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISSOCK(st.st_mode))
+		return false;
+
+	*ino = (uint64_t)st.st_ino;
+
+	return true;
+}
+
+
+static bool is_tcp_client(int fd)
+{
+	struct tcp_info ti;
+	socklen_t len = sizeof(ti);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len))
+		return false;
+
+	return ti.tcpi_state == TCP_SYN_SENT ||
+		ti.tcpi_state == TCP_ESTABLISHED;
+}
+
+
+/**
+ * Send a SIP request
+ *
+ * @param reqp Pointer to the request; set to NULL when it is completed.
+ *             mem_deref() ends it at once, without a call of the handler
+ * @param prm  Parameters
+ * @param fmt  Formatted headers and body, from behind libre's dialog headers
+ *
+ * @return 0 if success, otherwise errorcode; a request that cannot be sent at
+ *         all fails here, and no handler is called
+ */
+int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
+		const char *fmt, ...)
+{
+	struct mbuf *body = NULL;
+	struct aa_req *r;
+	va_list ap;
+	int fd = -1, err;
+
+	if (!reqp || !prm || !prm->sip || !prm->dlg || !fmt)
+		return EINVAL;
+
+	r = mem_zalloc(sizeof(*r), destructor);
+	if (!r)
+		return ENOMEM;
+
+	r->sendh = prm->sendh;
+	r->resph = prm->resph;
+	r->arg   = prm->arg;
+
+	body = mbuf_alloc(512);
+	if (!body) {
+		err = ENOMEM;
+		goto out;
+	}
+
+	va_start(ap, fmt);
+	err = mbuf_vprintf(body, fmt, ap);
+	va_end(ap);
+	if (err)
+		goto out;
+
+	body->pos = 0;
+
+	if (prm->conn)
+		fd = lowest_free_fd();
+
+	err = sip_drequestf(&r->req, prm->sip, true, prm->met, prm->dlg, 0,
+			    prm->auth, send_handler, response_handler, r,
+			    "%b", mbuf_buf(body), mbuf_get_left(body));
+	if (err)
+		goto out;
+
+	if (fd >= 0 && is_tcp_client(fd)) {
+		uint64_t ino;
+
+		if (socket_ino(fd, &ino)) {
+			prm->conn->fd  = fd;
+			prm->conn->ino = ino;
+			aa_conn_user_timeout(prm->conn, prm->timeout);
+		}
+	}
+
+	tmr_start(&r->tmr, prm->timeout, timeout_handler, r);
+
+	r->reqp = reqp;
+	*reqp = r;
+
+ out:
+	mem_deref(body);
+	if (err)
+		mem_deref(r);
+
+	return err;
+}
+
+
+/**
+ * Initialise the name of a connection: none
+ *
+ * @param conn Connection
+ */
+void aa_conn_init(struct aa_conn *conn)
+{
+	if (!conn)
+		return;
+
+	conn->fd  = -1;
+	conn->ino = 0;
+}
+
+
+/**
+ * Learn the connection from a message that came over it
+ *
+ * @param conn Connection
+ * @param msg  SIP message; over UDP nothing is learnt
+ */
+void aa_conn_from_msg(struct aa_conn *conn, const struct sip_msg *msg)
+{
+	struct tcp_conn *tc;
+	uint64_t ino;
+	int fd;
+
+	if (!conn || !msg)
+		return;
+
+	tc = sip_msg_tcpconn(msg);
+	if (!tc)
+		return;
+
+	fd = tcp_conn_fd(tc);
+	if (socket_ino(fd, &ino)) {
+		conn->fd  = fd;
+		conn->ino = ino;
+	}
+}
+
+
+/**
+ * Is the connection known, and still that socket?
+ *
+ * @param conn Connection
+ *
+ * @return true if so
+ */
+bool aa_conn_isset(const struct aa_conn *conn)
+{
+	uint64_t ino;
+
+	return conn && conn->fd >= 0 && socket_ino(conn->fd, &ino) &&
+		ino == conn->ino;
+}
+
+
+/**
+ * Let the kernel close a connection whose data stays unacknowledged
+ *
+ * @param conn Connection
+ * @param ms   How long data may stay unacknowledged [ms]
+ */
+void aa_conn_user_timeout(const struct aa_conn *conn, uint32_t ms)
+{
+	const unsigned val = ms;
+
+	if (!aa_conn_isset(conn))
+		return;
+
+	(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &val,
+			 sizeof(val));
+}
+
+
+/**
+ * How long has nothing been received on a connection?
+ *
+ * @param conn Connection
+ * @param ms   Set to the time since data last came in [ms]
+ *
+ * @return 0 if success, ENOTCONN if the connection is gone
+ */
+int aa_conn_silence(const struct aa_conn *conn, uint32_t *ms)
+{
+	struct tcp_info ti;
+	socklen_t len = sizeof(ti);
+
+	if (!ms)
+		return EINVAL;
+
+	if (!aa_conn_isset(conn))
+		return ENOTCONN;
+
+	if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &ti, &len))
+		return errno;
+
+	*ms = ti.tcpi_last_data_recv;
+
+	return 0;
+}
+
+
+/**
+ * Close a connection of libre, so that no request goes down it any more
+ *
+ * libre is told by its own event loop, and closes its side.
+ *
+ * @param conn  Connection, forgotten afterwards
+ * @param abort Reset it: the peer is dead, and no FIN shall be retransmitted
+ *              into a black hole for minutes
+ */
+void aa_conn_close(struct aa_conn *conn, bool abort)
+{
+	if (!conn)
+		return;
+
+	if (aa_conn_isset(conn)) {
+		const struct linger lg = {1, 0};
+
+		if (abort)
+			(void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER,
+					 &lg, sizeof(lg));
+		(void)shutdown(conn->fd, SHUT_RDWR);
+	}
+
+	aa_conn_init(conn);
+}
+
+
+/**
+ * Does a status code say that the server failed, so that another one may do
+ * better?  Any other final response would come from another server as well.
+ *
+ * @param scode Status code
+ *
+ * @return true for 408, 430, 500, 502, 503 and 504
+ */
+bool aa_scode_is_server_failure(uint16_t scode)
+{
+	switch (scode) {
+
+	case 408: case 430: case 500: case 502: case 503: case 504:
+		return true;
+
+	default:
+		return false;
+	}
+}
+
+
+/**
+ * Value of a Retry-After header (RFC 3261 20.33)
+ *
+ * @param msg SIP response, may be NULL
+ *
+ * @return Seconds, at most one day; 0 if there is none
+ */
+uint32_t aa_msg_retry_after(const struct sip_msg *msg)
+{
+	const struct sip_hdr *hdr = sip_msg_hdr(msg, SIP_HDR_RETRY_AFTER);
+	struct pl num;
+
+	if (!hdr || re_regex(hdr->val.p, hdr->val.l, "[0-9]+", &num))
+		return 0;
+
+	return num.l > 5 ? 86400 : MIN(pl_u32(&num), 86400);
+}

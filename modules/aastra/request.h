@@ -1,0 +1,53 @@
+/**
+ * @file request.h  A SIP request with a time limit of its own
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#ifndef AASTRA_REQUEST_H
+#define AASTRA_REQUEST_H
+
+struct aa_req;
+
+/**
+ * Names a TCP connection of libre by its socket
+ *
+ * libre gives no handle to a connection before something was received on it,
+ * and none to close it at all.  The inode tells whether the descriptor still
+ * is that socket.
+ */
+struct aa_conn {
+	int fd;                 /**< descriptor, -1 for none                */
+	uint64_t ino;           /**< inode of the socket                    */
+};
+
+/** Parameters of a request */
+struct aa_req_prm {
+	struct sip *sip;        /**< SIP stack                              */
+	const char *met;        /**< method                                 */
+	struct sip_dialog *dlg; /**< dialog state: To, From, Call-ID, Route */
+	struct sip_auth *auth;  /**< credentials, may be NULL               */
+	uint32_t timeout;       /**< no answer for so long = ETIMEDOUT [ms] */
+	struct aa_conn *conn;   /**< set if the request opens a connection,
+				     may be NULL                            */
+	sip_send_h *sendh;      /**< adds headers that need the local
+				     address, may be NULL                   */
+	sip_resp_h *resph;      /**< called once, with the final response or
+				     an error                               */
+	void *arg;              /**< argument of both handlers              */
+};
+
+
+int  aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
+		 const char *fmt, ...);
+
+void aa_conn_init(struct aa_conn *conn);
+void aa_conn_from_msg(struct aa_conn *conn, const struct sip_msg *msg);
+bool aa_conn_isset(const struct aa_conn *conn);
+void aa_conn_user_timeout(const struct aa_conn *conn, uint32_t ms);
+int  aa_conn_silence(const struct aa_conn *conn, uint32_t *ms);
+void aa_conn_close(struct aa_conn *conn, bool abort);
+
+bool aa_scode_is_server_failure(uint16_t scode);
+uint32_t aa_msg_retry_after(const struct sip_msg *msg);
+
+#endif

@@ -1,0 +1,435 @@
+/**
+ * @file status.c  What is, for people and for programs
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <time.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "binding.h"
+#include "account.h"
+#include "line.h"
+#include "status.h"
+
+
+static const char *service_name(const struct aa_line *line)
+{
+	bool mixed;
+	const enum aa_rank rank = aa_line_service(line, &mixed);
+
+	return mixed ? "mixed" : aa_rank_name(rank);
+}
+
+
+static bool server_configured(const struct aa_line *line, enum aa_role role,
+			      enum aa_rank rank)
+{
+	return str_isset(line->cfg.server[role][rank].host);
+}
+
+
+/* Rank in force of a role; none where the role has no server at all */
+static const char *active_name(const struct aa_line *line, enum aa_role role)
+{
+	if (!server_configured(line, role, AA_RANK_PRIMARY) &&
+	    !server_configured(line, role, AA_RANK_BACKUP))
+		return aa_rank_name(AA_RANK_NONE);
+
+	return aa_rank_name(line->use[role]);
+}
+
+
+/* ---- JSON ------------------------------------------------------------- */
+
+
+/* RFC 8259 7; bytes that are not ASCII are handed on */
+static int json_str(struct re_printf *pf, const char *str)
+{
+	const char *p;
+	int err;
+
+	err = re_hprintf(pf, "\"");
+
+	for (p = str ? str : ""; *p && !err; p++) {
+		const unsigned char c = (unsigned char)*p;
+
+		if (c == '"' || c == '\\')
+			err = re_hprintf(pf, "\\%c", c);
+		else if (c < 0x20)
+			err = re_hprintf(pf, "\\u%04x", c);
+		else
+			err = pf->vph(p, 1, pf->arg);
+	}
+
+	err |= re_hprintf(pf, "\"");
+
+	return err;
+}
+
+
+static int json_bool(struct re_printf *pf, bool v)
+{
+	return re_hprintf(pf, "%s", v ? "true" : "false");
+}
+
+
+static int json_flow(struct re_printf *pf, const struct aa_line *line,
+		     enum aa_role role, enum aa_rank rank)
+{
+	const struct aa_flow *flow = aa_line_flow(line, role, rank);
+	const struct aa_penalty *pen = &line->pen[role][rank];
+	const uint64_t now = aa_now_ms();
+	uint64_t retry = aa_flow_retry_in(flow);
+	const char *error = aa_flow_reason(flow);
+	int err;
+
+	if (pen->until > now) {
+		retry = MAX(retry, pen->until - now);
+		if (!str_isset(error))
+			error = pen->reason;
+	}
+
+	err  = re_hprintf(pf, "{\"role\":\"%s\",\"rank\":\"%s\",\"uri\":",
+			  aa_role_name(role), aa_rank_name(rank));
+	err |= json_str(pf, aa_flow_uri(flow));
+	err |= re_hprintf(pf, ",\"state\":\"%s\",\"keepalive\":\"%s\""
+			  ",\"rtt_ms\":%u.%03u,\"failures\":%u"
+			  ",\"retry_in_ms\":%llu,\"error\":",
+			  aa_flow_state_name(aa_flow_state(flow)),
+			  aa_keepalive_name(aa_flow_keepalive(flow)),
+			  aa_flow_rtt(flow) / 1000, aa_flow_rtt(flow) % 1000,
+			  aa_flow_failures(flow) + pen->failures, retry);
+	err |= json_str(pf, error);
+	err |= re_hprintf(pf, "}");
+
+	return err;
+}
+
+
+static int json_flows(struct re_printf *pf, const struct aa_line *line)
+{
+	int role, rank, err;
+	bool first = true;
+
+	err = re_hprintf(pf, ",\"flows\":[");
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+
+			if (!aa_line_flow(line, (enum aa_role)role,
+					  (enum aa_rank)rank))
+				continue;
+
+			err |= re_hprintf(pf, "%s", first ? "" : ",");
+			err |= json_flow(pf, line, (enum aa_role)role,
+					 (enum aa_rank)rank);
+			first = false;
+		}
+	}
+
+	err |= re_hprintf(pf, "]");
+
+	return err;
+}
+
+
+static uint32_t probes(const struct aa_line *line)
+{
+	uint32_t n = 0;
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++)
+			n += aa_flow_probes(aa_line_flow(line,
+							 (enum aa_role)role,
+							 (enum aa_rank)rank));
+	}
+
+	return n;
+}
+
+
+static int json_history(struct re_printf *pf, const struct aa_line *line)
+{
+	const struct aa_journal_entry *e;
+	size_t i;
+	int err;
+
+	err = re_hprintf(pf, ",\"history\":[");
+
+	for (i=0; (e = aa_journal_get(&line->jnl, i)); i++) {
+		err |= re_hprintf(pf, "%s{\"time_ms\":%llu,\"event\":\"%s\""
+				  ",\"to\":", i ? "," : "", e->time,
+				  aa_journal_event_name(e->event));
+		err |= json_str(pf, e->to);
+		err |= re_hprintf(pf, ",\"reason\":");
+		err |= json_str(pf, e->reason);
+		err |= re_hprintf(pf, ",\"took_ms\":%u}", e->took);
+	}
+
+	err |= re_hprintf(pf, "]");
+
+	return err;
+}
+
+
+static int json_line(struct re_printf *pf, const struct aa_line *line)
+{
+	int err;
+
+	err  = re_hprintf(pf, "{\"line\":%u,\"aor\":", line->cfg.line);
+	err |= json_str(pf, aa_line_aor(line));
+	err |= re_hprintf(pf, ",\"scenario\":\"%s\",\"outbound\":",
+			  aa_scenario_name(line->cfg.scenario));
+	err |= json_bool(pf, line->cfg.outbound);
+	err |= re_hprintf(pf, ",\"mode\":\"%s\",\"service\":\"%s\""
+			  ",\"registered\":", aa_mode_name(line->mode),
+			  service_name(line));
+	err |= json_bool(pf, aa_line_registered(line));
+	err |= re_hprintf(pf, ",\"expires\":%u",
+			  line->cur ? aa_binding_expires(line->cur->b) : 0);
+	err |= re_hprintf(pf, ",\"reg_id\":%u,\"calls\":",
+			  line->cur ? aa_binding_regid(line->cur->b) : 0);
+	err |= json_bool(pf, aa_account_calls(line->acc));
+	err |= re_hprintf(pf, ",\"active\":{\"outbound_proxy\":\"%s\""
+			  ",\"proxy\":\"%s\",\"registrar\":\"%s\"}",
+			  active_name(line, AA_ROLE_OUTBOUND),
+			  active_name(line, AA_ROLE_PROXY),
+			  active_name(line, AA_ROLE_REGISTRAR));
+	err |= json_flows(pf, line);
+	err |= re_hprintf(pf, ",\"subscriptions\":[]");
+	err |= re_hprintf(pf, ",\"counters\":{\"failovers\":%u"
+			  ",\"failbacks\":%u,\"registrations\":%u"
+			  ",\"probes\":%u}",
+			  line->count.failovers, line->count.failbacks,
+			  line->count.registrations, probes(line));
+	err |= json_history(pf, line);
+	err |= re_hprintf(pf, "}");
+
+	return err;
+}
+
+
+/**
+ * Print the state as one JSON document
+ *
+ * @param pf    Print function
+ * @param phone Phone
+ * @param only  Just this line, NULL for all
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
+		   const struct aa_line *only)
+{
+	const struct le *le;
+	bool first = true;
+	int err;
+
+	if (!phone)
+		return EINVAL;
+
+	err = re_hprintf(pf, "{\"module\":\"aastra\",\"version\":\"%s\""
+			 ",\"baresip\":\"%s\",\"lines\":[", AASTRA_VERSION,
+			 aa_compat_baresip_version());
+
+	for (le = list_head(&phone->linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (only && line != only)
+			continue;
+
+		err |= re_hprintf(pf, "%s", first ? "" : ",");
+		err |= json_line(pf, line);
+		first = false;
+	}
+
+	err |= re_hprintf(pf, "]}");
+
+	return err;
+}
+
+
+/* ---- for people ------------------------------------------------------- */
+
+
+static int print_duration(struct re_printf *pf, const uint64_t *ms)
+{
+	const uint64_t s = *ms / 1000;
+
+	if (s < 60)
+		return re_hprintf(pf, "%llus", s);
+	if (s < 3600)
+		return re_hprintf(pf, "%llum%02llus", s / 60, s % 60);
+	if (s < 86400)
+		return re_hprintf(pf, "%lluh%02llum", s / 3600, s / 60 % 60);
+
+	return re_hprintf(pf, "%llud%02lluh", s / 86400, s / 3600 % 24);
+}
+
+
+static int print_flow(struct re_printf *pf, const struct aa_line *line,
+		      enum aa_role role, enum aa_rank rank)
+{
+	const struct aa_flow *flow = aa_line_flow(line, role, rank);
+	const uint64_t now = aa_now_ms();
+	const struct aa_penalty *pen = &line->pen[role][rank];
+	const uint64_t age = now - aa_flow_since(flow);
+	uint64_t retry;
+	int err;
+
+	err = re_hprintf(pf, "     %c %-7s %-36s %-10s %H",
+			 line->cur && line->cur->flow == flow ? '*' : ' ',
+			 aa_rank_name(rank), aa_flow_uri(flow),
+			 aa_flow_state_name(aa_flow_state(flow)),
+			 print_duration, &age);
+
+	if (aa_flow_state(flow) == AA_FLOW_UP && aa_flow_rtt(flow))
+		err |= re_hprintf(pf, ", %u.%u ms", aa_flow_rtt(flow) / 1000,
+				  aa_flow_rtt(flow) / 100 % 10);
+
+	err |= re_hprintf(pf, "\n");
+
+	if (aa_flow_state(flow) == AA_FLOW_DOWN) {
+		retry = aa_flow_retry_in(flow) + 999;
+		err |= re_hprintf(pf, "               %s; next try in %H\n",
+				  aa_flow_reason(flow), print_duration,
+				  &retry);
+	}
+	else if (pen->until > now) {
+		retry = pen->until - now + 999;
+		err |= re_hprintf(pf, "               %s; next try in %H\n",
+				  pen->reason, print_duration, &retry);
+	}
+
+	return err;
+}
+
+
+static int print_line(struct re_printf *pf, const struct aa_line *line)
+{
+	const uint64_t age = aa_now_ms() - line->since;
+	int role, rank, err;
+
+	err = re_hprintf(pf, "%3u  %s\n", line->cfg.line, aa_line_aor(line));
+
+	if (aa_line_registered(line))
+		err |= re_hprintf(pf, "     registered on the %s for %H",
+				  service_name(line), print_duration, &age);
+	else
+		err |= re_hprintf(pf, "     NOT REGISTERED%s%s",
+				  str_isset(line->fault) ? ": " :
+				  line->cur ? ": " : "",
+				  str_isset(line->fault) ? line->fault :
+				  line->cur ? line->cur->reason : "");
+
+	if (line->mode != AA_MODE_AUTO)
+		err |= re_hprintf(pf, ", held on the %s",
+				  aa_mode_name(line->mode));
+	if (aa_account_calls(line->acc))
+		err |= re_hprintf(pf, ", in a call");
+
+	err |= re_hprintf(pf, "\n");
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			if (aa_line_flow(line, (enum aa_role)role,
+					 (enum aa_rank)rank))
+				err |= print_flow(pf, line,
+						  (enum aa_role)role,
+						  (enum aa_rank)rank);
+		}
+	}
+
+	return err;
+}
+
+
+/**
+ * Print the state for people
+ *
+ * @param pf    Print function
+ * @param phone Phone
+ * @param only  Just this line, NULL for all
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_status_print(struct re_printf *pf, const struct aa_phone *phone,
+		    const struct aa_line *only)
+{
+	const struct le *le;
+	int err = 0;
+
+	if (!phone)
+		return EINVAL;
+
+	if (list_isempty(&phone->linel))
+		return re_hprintf(pf, "aastra: no lines\n");
+
+	for (le = list_head(&phone->linel); le && !err; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (!only || line == only)
+			err = print_line(pf, line);
+	}
+
+	return err;
+}
+
+
+static int print_time(struct re_printf *pf, const uint64_t *ms)
+{
+	const time_t t = (time_t)(*ms / 1000);
+	struct tm tm;
+
+	if (!localtime_r(&t, &tm))
+		return re_hprintf(pf, "?");
+
+	return re_hprintf(pf, "%04d-%02d-%02d %02d:%02d:%02d.%03u",
+			  tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+			  tm.tm_hour, tm.tm_min, tm.tm_sec,
+			  (unsigned)(*ms % 1000));
+}
+
+
+/**
+ * Print the latest changes, oldest first
+ *
+ * @param pf    Print function
+ * @param phone Phone
+ * @param only  Just this line, NULL for all
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_status_history(struct re_printf *pf, const struct aa_phone *phone,
+		      const struct aa_line *only)
+{
+	const struct le *le;
+	int err = 0;
+
+	if (!phone)
+		return EINVAL;
+
+	for (le = list_head(&phone->linel); le && !err; le = le->next) {
+		const struct aa_line *line = le->data;
+		const struct aa_journal_entry *e;
+		size_t i;
+
+		if (only && line != only)
+			continue;
+
+		for (i=0; (e = aa_journal_get(&line->jnl, i)) && !err; i++) {
+			err = re_hprintf(pf, "%H line %u %s %s (%u ms)%s%s\n",
+					 print_time, &e->time, line->cfg.line,
+					 aa_journal_event_name(e->event),
+					 e->to, e->took,
+					 str_isset(e->reason) ? ": " : "",
+					 e->reason);
+		}
+	}
+
+	return err;
+}

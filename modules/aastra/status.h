@@ -1,0 +1,21 @@
+/**
+ * @file status.h  What is, for people and for programs
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#ifndef AASTRA_STATUS_H
+#define AASTRA_STATUS_H
+
+struct re_printf;
+struct aa_phone;
+struct aa_line;
+
+
+int aa_status_print(struct re_printf *pf, const struct aa_phone *phone,
+		    const struct aa_line *only);
+int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
+		   const struct aa_line *only);
+int aa_status_history(struct re_printf *pf, const struct aa_phone *phone,
+		      const struct aa_line *only);
+
+#endif
