@@ -36,6 +36,7 @@ struct aa_binding {
 	char *instance;
 	char *registrar;
 	char *aor;
+	char *dispname;
 	char *contact;          /* URI as it was sent                       */
 	char *server;           /* Server header of the registrar           */
 	sip_auth_h *authh;
@@ -82,6 +83,7 @@ static void destructor(void *arg)
 	mem_deref(b->instance);
 	mem_deref(b->registrar);
 	mem_deref(b->aor);
+	mem_deref(b->dispname);
 	mem_deref(b->contact);
 	mem_deref(b->server);
 }
@@ -181,8 +183,12 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 static void gone(struct aa_binding *b, const char *reason,
 		 const struct sip_msg *msg)
 {
-	b->ok = false;
-	b->sent = false;
+	/* without an answer the registrar may have it still */
+	if (msg && !aa_scode_is_server_failure(msg->scode)) {
+		b->ok = false;
+		b->sent = false;
+	}
+
 	b->leaving = false;
 	tmr_cancel(&b->tmr);
 	b->h(b, AA_BINDING_GONE, reason, 0, msg, b->arg);
@@ -459,6 +465,8 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 		goto out;
 
 	err  = str_dup(&b->cuser, prm->cuser);
+	if (prm->dispname)
+		err |= str_dup(&b->dispname, prm->dispname);
 	err |= str_dup(&b->registrar, prm->registrar);
 	err |= str_dup(&b->aor, prm->aor);
 	if (prm->instance)
@@ -542,11 +550,12 @@ int aa_binding_unregister(struct aa_binding *b)
  * @param old   Binding to remove
  * @param route Next hop, NULL: the Request-URI's
  * @param conn  Connection of that route, may be NULL
+ * @param h     Told AA_BINDING_GONE, with the old one's argument
  *
  * @return 0 if success, otherwise errorcode
  */
 int aa_binding_clear(struct aa_binding **bp, const struct aa_binding *old,
-		     const char *route, struct aa_conn *conn)
+		     const char *route, struct aa_conn *conn, aa_binding_h *h)
 {
 	struct aa_binding_prm prm;
 	struct aa_binding *b;
@@ -566,7 +575,7 @@ int aa_binding_clear(struct aa_binding **bp, const struct aa_binding *old,
 	prm.transaction = old->transaction;
 	prm.conn        = conn;
 	prm.authh       = old->authh;
-	prm.h           = old->h;
+	prm.h           = h;
 	prm.arg         = old->arg;
 
 	err = aa_binding_alloc(&b, &prm);
@@ -676,6 +685,52 @@ bool aa_binding_live(const struct aa_binding *b)
 bool aa_binding_maybe(const struct aa_binding *b)
 {
 	return b && b->sent;
+}
+
+
+/**
+ * Send the binding's requests over another next hop from now on
+ *
+ * The Contact and the reg-id stay, so that the registrar takes what comes for
+ * the same binding (RFC 5626 6).
+ *
+ * @param b     Binding, without a request in flight
+ * @param route Next hop, NULL: the Request-URI's
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_binding_route_set(struct aa_binding *b, const char *route)
+{
+	struct sip_dialog *dlg;
+	const char *routev[1];
+	int err;
+
+	if (!b || b->req)
+		return EINVAL;
+
+	routev[0] = route;
+	err = sip_dialog_alloc(&dlg, b->registrar, b->aor, b->dispname, b->aor,
+			       route ? routev : NULL, route ? 1 : 0);
+	if (err)
+		return err;
+
+	mem_deref(b->dlg);
+	b->dlg = dlg;
+
+	return 0;
+}
+
+
+/**
+ * When the binding expires at the registrar
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return Time of aa_now_ms(), 0 if it was never registered
+ */
+uint64_t aa_binding_until(const struct aa_binding *b)
+{
+	return b ? b->until : 0;
 }
 
 

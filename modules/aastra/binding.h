@@ -58,7 +58,9 @@ int  aa_binding_alloc(struct aa_binding **bp,
 int  aa_binding_register(struct aa_binding *b);
 int  aa_binding_unregister(struct aa_binding *b);
 int  aa_binding_clear(struct aa_binding **bp, const struct aa_binding *old,
-		      const char *route, struct aa_conn *conn);
+		      const char *route, struct aa_conn *conn,
+		      aa_binding_h *h);
+int  aa_binding_route_set(struct aa_binding *b, const char *route);
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg);
 void aa_binding_halt(struct aa_binding *b);
@@ -70,6 +72,7 @@ bool aa_binding_pending(const struct aa_binding *b);
 bool aa_binding_leaving(const struct aa_binding *b);
 unsigned aa_binding_regid(const struct aa_binding *b);
 uint32_t aa_binding_expires(const struct aa_binding *b);
+uint64_t aa_binding_until(const struct aa_binding *b);
 const char *aa_binding_server(const struct aa_binding *b);
 uint32_t aa_binding_requests(const struct aa_binding *b);
 

@@ -27,10 +27,24 @@
 
 
 enum {
-	LEAVING_MAX   = 8,      /* paths on their way out                   */
-	REGID_MAX     = 64,
-	RETRY_MIN_MS  = 1000,
-	BACKOFF_SHIFT_MAX = 16
+	LEAVING_MAX     = 8,    /* paths on their way out                   */
+	FAREWELLS_MAX   = 5,    /* tries to say farewell to a server        */
+	FAREWELL_WAIT_MS = 2000,
+	REGID_MAX       = 64,
+	RETRY_MIN_MS    = 1000,
+	BACKOFF_SHIFT_MAX = 16,
+
+	/* a line that fails over again within FLAP_MS of having gone home
+	   stays away for HOLD_MIN_MS, twice as long each time; what has been
+	   quiet for HOLD_DECAY_MS counts half */
+	FLAP_MS         = 60000,
+	HOLD_MIN_MS     = 5000,
+	HOLD_MAX_MS     = 300000,
+	HOLD_DECAY_MS   = 300000,
+
+	/* REGISTER exchanges of a line that faults may cause, per minute */
+	BUDGET_PER_MIN  = 20,
+	BUDGET_BURST    = 10
 };
 
 
@@ -48,6 +62,7 @@ struct farewell {
 
 static void line_run(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
+static void abandon_next(struct aa_line *line);
 
 
 static void path_destructor(void *arg)
@@ -55,6 +70,7 @@ static void path_destructor(void *arg)
 	struct aa_path *path = arg;
 
 	list_unlink(&path->le);
+	mem_deref(path->clear);
 	mem_deref(path->b);
 }
 
@@ -394,10 +410,47 @@ const char *aa_line_aor(const struct aa_line *line)
 }
 
 
+/**
+ * The hold-down in force: how much longer than `sip failback delay` the
+ * primary must stay good, because the line has flapped
+ *
+ * @param line Line
+ *
+ * @return Milliseconds, 0 if it has not flapped lately
+ */
+uint64_t aa_line_hold_down(const struct aa_line *line)
+{
+	uint64_t age;
+
+	if (!line || !line->hold_ms)
+		return 0;
+
+	age = (aa_now_ms() - line->hold_set) / HOLD_DECAY_MS;
+
+	return age > 16 ? 0 : line->hold_ms >> age;
+}
+
+
+static void flap_note(struct aa_line *line)
+{
+	const uint64_t now = aa_now_ms();
+
+	if (!line->home_at || now - line->home_at > FLAP_MS +
+	    aa_line_hold_down(line))
+		return;
+
+	line->hold_ms = MAX(2 * aa_line_hold_down(line),
+			    (uint64_t)HOLD_MIN_MS);
+	line->hold_ms = MIN(line->hold_ms, (uint64_t)HOLD_MAX_MS);
+	line->hold_set = now;
+}
+
+
 static uint64_t good_at(const struct aa_line *line, const struct aa_flow *flow)
 {
 	return aa_flow_since(flow) +
-		(uint64_t)line->cfg.failback_delay * 1000;
+		(uint64_t)line->cfg.failback_delay * 1000 +
+		aa_line_hold_down(line);
 }
 
 
@@ -694,41 +747,98 @@ static void fault_note(struct aa_line *line, const char *reason)
 /* ---- leaving a path --------------------------------------------------- */
 
 
-static void path_forget(struct aa_path *path)
+static void clear_handler(struct aa_binding *b, enum aa_binding_event ev,
+			  const char *reason, uint32_t retry_after,
+			  const struct sip_msg *msg, void *arg)
 {
-	mem_deref(path);
+	struct aa_path *path = arg;
+	(void)b;
+	(void)ev;
+	(void)reason;
+	(void)retry_after;
+	(void)msg;
+
+	/* freed by the line, not in the middle of its own response */
+	path->cleared = true;
+	aa_line_kick(path->line);
 }
 
 
-/* A dead path's binding is removed over the one in force (design, trap 20) */
-static bool clear_over_current(struct aa_line *line, struct aa_path *path)
+/*
+ * A registrar that both paths share keeps the binding of a dead one until it
+ * expires, and sends calls into the void; it is removed over the path in
+ * force.  Where each path has a registrar of its own this does nothing, which
+ * is why the farewell over the path's own flow is still owed.
+ */
+static void clear_over_current(struct aa_line *line, struct aa_path *path)
 {
-	struct aa_binding *b;
+	if (path->cleared || path->clear || !aa_line_registered(line))
+		return;
 
-	if (path->cleared || !aa_line_registered(line))
-		return false;
-
-	aa_binding_halt(path->b);
-
-	if (aa_binding_clear(&b, path->b, path_route(line, line->cur),
-			     aa_flow_conn(line->cur->flow)))
-		return false;
-
-	mem_deref(path->b);
-	path->b       = b;
-	path->flow    = line->cur->flow;
-	path->cleared = true;
-	aa_binding_owner_set(b, auth_handler, binding_handler, path);
-
-	return true;
+	if (aa_binding_clear(&path->clear, path->b,
+			     path_route(line, line->cur),
+			     aa_flow_conn(line->cur->flow), clear_handler))
+		path->cleared = true;
 }
 
 
 static bool path_works(const struct aa_path *path)
 {
-	return aa_flow_state(path->flow) == AA_FLOW_UP &&
-		(!path->generation ||
-		 aa_flow_generation(path->flow) == path->generation);
+	if (!aa_flow_kept(path->flow))
+		return aa_flow_state(path->flow) != AA_FLOW_DOWN;
+
+	return aa_flow_state(path->flow) == AA_FLOW_UP;
+}
+
+
+/* When the registrar forgets the binding by itself at the latest */
+static uint64_t path_until(const struct aa_path *path)
+{
+	const uint64_t until = aa_binding_until(path->b);
+
+	return until ? until : path->started +
+		(uint64_t)path->line->cfg.registration_period * 1000;
+}
+
+
+static void leaving_step(struct aa_line *line, struct aa_path *path)
+{
+	const uint64_t now = aa_now_ms();
+
+	if (path->cleared)
+		path->clear = mem_deref(path->clear);
+
+	if (aa_binding_leaving(path->b))
+		return;
+
+	if (path->clean || path->farewells >= FAREWELLS_MAX ||
+	    now > path_until(path)) {
+		if (!path->clear)
+			mem_deref(path);
+		return;
+	}
+
+	if (path_works(path) && now >= path->farewell_at) {
+		++path->farewells;
+		path->farewell_at = now + FAREWELL_WAIT_MS * path->farewells;
+		if (!aa_binding_unregister(path->b))
+			return;
+	}
+
+	clear_over_current(line, path);
+}
+
+
+static void leaving_steps(struct aa_line *line)
+{
+	struct le *le = list_head(&line->leavel);
+
+	while (le) {
+		struct aa_path *path = le->data;
+
+		le = le->next;
+		leaving_step(line, path);
+	}
 }
 
 
@@ -741,57 +851,65 @@ static bool never_connected(const struct aa_path *path)
 }
 
 
+/* The line's owner of the path lets go of it */
 static void leave(struct aa_line *line, struct aa_path *path)
 {
 	path->event = false;
 	path->wants = false;
+	path->registered = false;
+	aa_binding_halt(path->b);
 
 	if (!aa_binding_maybe(path->b) || never_connected(path)) {
-		path_forget(path);
+		mem_deref(path);
 		return;
 	}
 
 	if (list_count(&line->leavel) >= LEAVING_MAX)
-		path_forget(list_ledata(list_head(&line->leavel)));
+		mem_deref(list_ledata(list_head(&line->leavel)));
 
+	path->cleared = false;
+	path->clean = false;
+	path->farewells = 0;
+	path->farewell_at = 0;
 	list_append(&line->leavel, &path->le, path);
-
-	if (path_works(path) && !aa_binding_unregister(path->b))
-		return;
-
-	/* else it stays in the list until another path can carry it */
-	aa_binding_halt(path->b);
-	(void)clear_over_current(line, path);
+	leaving_step(line, path);
 }
 
 
-static void leaving_event(struct aa_line *line, struct aa_path *path)
+static void leaving_event(struct aa_path *path)
 {
-	if (path->ev != AA_BINDING_GONE)
-		return;
-
-	if (path->transport_error && clear_over_current(line, path))
-		return;
-
-	path_forget(path);
+	if (path->ev == AA_BINDING_GONE && !path->transport_error &&
+	    !aa_scode_is_server_failure(path->scode))
+		path->clean = true;
 }
 
 
-/* What could not be removed when it was left, now that there is a way */
-static void clear_the_rest(struct aa_line *line)
+/*
+ * A path that was left while its server was dead may be wanted again: then
+ * its binding goes on, with the same Call-ID, so that the registrar sees one
+ * client and not two.
+ */
+static struct aa_path *leaving_reuse(struct aa_line *line,
+				     const enum aa_rank *use)
 {
-	struct le *le = list_head(&line->leavel);
+	struct le *le;
 
-	while (le) {
+	for (le = list_head(&line->leavel); le; le = le->next) {
 		struct aa_path *path = le->data;
 
-		le = le->next;
-
-		if (aa_binding_leaving(path->b))
+		if (!same_use(path->use, use) || path->clear ||
+		    aa_binding_leaving(path->b))
 			continue;
-		if (!clear_over_current(line, path))
-			path_forget(path);
+
+		list_unlink(&path->le);
+		path->started  = aa_now_ms();
+		path->wants    = true;
+		path->retry_at = 0;
+
+		return path;
 	}
+
+	return NULL;
 }
 
 
@@ -831,6 +949,8 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 
 	if (d > 0) {
 		++line->count.failovers;
+		if (line->mode == AA_MODE_AUTO)
+			flap_note(line);
 		if (line->mode != AA_MODE_AUTO && !line->fault_at)
 			str_ncpy(why, "held there by command", sizeof(why));
 		else
@@ -839,6 +959,7 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 	}
 	else if (d < 0) {
 		++line->count.failbacks;
+		line->home_at = now;
 		change(line, AA_JOURNAL_FAILBACK, to,
 		       line->fault_at ? line->fault :
 		       line->mode == AA_MODE_AUTO ? "primary answers again" :
@@ -880,7 +1001,6 @@ static void commit(struct aa_line *line)
 
 	if (old)
 		leave(line, old);
-	clear_the_rest(line);
 }
 
 
@@ -910,20 +1030,34 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 		       aa_now_ms() - line->fault_at : 0);
 		line->fault_at = 0;
 		line->fault[0] = '\0';
-		clear_the_rest(line);
 	}
+}
+
+
+/* The next hop answers, and still nothing came back: it is what is behind */
+static bool behind_next_hop(const struct aa_line *line,
+			    const struct aa_path *path)
+{
+	return line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
+		path_route(line, path);
 }
 
 
 static void path_failed(struct aa_line *line, struct aa_path *path)
 {
-	path->registered = false;
-	path->wants      = true;
+	path->wants = true;
 
-	if (path->transport_error)
+	if (path->transport_error && !behind_next_hop(line, path)) {
+		path->registered = false;
 		aa_flow_fail(path->flow, path->reason, path->retry_after);
-	else
+	}
+	else {
+		/* a server that says no may be draining: what it has of ours
+		   stays in force until another one has it (RFC 3261 21.5.4) */
+		path->registered = path->registered &&
+			aa_binding_live(path->b);
 		penalize(path, path->retry_after);
+	}
 
 	if (path == line->cur) {
 		fault_note(line, path->reason);
@@ -931,7 +1065,7 @@ static void path_failed(struct aa_line *line, struct aa_path *path)
 		return;
 	}
 
-	if (!line->cur || line->cur->registered == false)
+	if (!line->cur || !line->cur->registered)
 		fault_note(line, path->reason);
 
 	line->next = NULL;
@@ -1001,7 +1135,7 @@ static void take_up_events(struct aa_line *line)
 			continue;
 
 		path->event = false;
-		leaving_event(line, path);
+		leaving_event(path);
 	}
 }
 
@@ -1014,8 +1148,7 @@ static void drop_dead_requests(struct aa_line *line)
 	if (path && aa_binding_pending(path->b) &&
 	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
 		fault_note(line, aa_flow_reason(path->flow));
-		line->next = NULL;
-		leave(line, path);
+		abandon_next(line);
 	}
 
 	path = line->cur;
@@ -1114,14 +1247,55 @@ static void open_and_close_flows(struct aa_line *line,
 }
 
 
+static void budget_refill(struct aa_line *line)
+{
+	const uint64_t now = aa_now_ms();
+
+	if (!line->budget_at)
+		line->budget = BUDGET_BURST;
+	else
+		line->budget += (double)(now - line->budget_at) *
+			BUDGET_PER_MIN / 60000;
+
+	line->budget = MIN(line->budget, (double)BUDGET_BURST);
+	line->budget_at = now;
+}
+
+
+/* No pattern of faults makes a line send REGISTERs without an end */
+static bool budget_take(struct aa_line *line, struct aa_path *path)
+{
+	budget_refill(line);
+
+	if (path->forced) {
+		path->forced = false;
+		return true;
+	}
+
+	if (line->budget >= 1) {
+		line->budget -= 1;
+		return true;
+	}
+
+	path->retry_at = aa_now_ms() + 1 +
+		(uint64_t)((1 - line->budget) * 60000 / BUDGET_PER_MIN);
+
+	return false;
+}
+
+
 static void attempt(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t now = aa_now_ms();
 	int err;
 
 	if (!path || !path->wants || aa_binding_pending(path->b) ||
-	    now < path->retry_at || path_penalty(path)->until > now ||
+	    now < path->retry_at ||
+	    (!path->forced && path_penalty(path)->until > now) ||
 	    aa_flow_state(path->flow) == AA_FLOW_DOWN)
+		return;
+
+	if (!budget_take(line, path))
 		return;
 
 	err = aa_binding_register(path->b);
@@ -1138,25 +1312,26 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 }
 
 
+static void abandon_next(struct aa_line *line)
+{
+	struct aa_path *path = line->next;
+
+	line->next = NULL;
+	leave(line, path);
+}
+
+
 static void steer(struct aa_line *line, const struct aa_policy_out *out)
 {
 	struct aa_path *cur = line->cur;
 	int err;
 
-	if (line->next && !same_use(line->next->use, out->use)) {
-		struct aa_path *path = line->next;
-
-		line->next = NULL;
-		leave(line, path);
-	}
+	if (line->next && !same_use(line->next->use, out->use))
+		abandon_next(line);
 
 	if (cur && same_use(cur->use, out->use)) {
-		if (line->next) {
-			struct aa_path *path = line->next;
-
-			line->next = NULL;
-			leave(line, path);
-		}
+		if (line->next)
+			abandon_next(line);
 
 		/* the connection that carried the binding is another now */
 		if (cur->registered && aa_flow_kept(cur->flow) &&
@@ -1167,6 +1342,9 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		attempt(line, cur);
 		return;
 	}
+
+	if (!line->next)
+		line->next = leaving_reuse(line, out->use);
 
 	if (!line->next) {
 		err = path_alloc(&line->next, line, out->use);
@@ -1265,6 +1443,7 @@ static uint64_t earliest(uint64_t a, uint64_t b, uint64_t now)
 static void schedule(struct aa_line *line)
 {
 	const uint64_t now = aa_now_ms();
+	const struct le *le;
 	uint64_t at = 0;
 	int role, rank;
 
@@ -1284,6 +1463,14 @@ static void schedule(struct aa_line *line)
 		at = earliest(at, line->cur->retry_at, now);
 	if (line->next)
 		at = earliest(at, line->next->retry_at, now);
+
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		const struct aa_path *path = le->data;
+
+		if (path_works(path))
+			at = earliest(at, path->farewell_at, now);
+		at = earliest(at, path_until(path) + 1, now);
+	}
 
 	if (at)
 		tmr_start(&line->tmr, at - now, timer_handler, line);
@@ -1318,6 +1505,7 @@ static void line_run(struct aa_line *line)
 
 	open_and_close_flows(line, &out, in.calls);
 	steer(line, &out);
+	leaving_steps(line);
 	aa_account_settle(line->acc);
 	publish(line);
 	report_down(line);
@@ -1340,6 +1528,7 @@ void aa_line_refresh(struct aa_line *line)
 
 	if (line->cur) {
 		line->cur->wants = true;
+		line->cur->forced = true;
 		line->cur->retry_at = 0;
 	}
 

@@ -34,7 +34,15 @@ struct aa_path {
 	uint64_t generation;    /**< of the flow that carries the binding   */
 	bool registered;        /**< the latest word was a 2xx              */
 	bool wants;             /**< has to be registered (again)           */
-	bool cleared;           /**< its binding is removed over another    */
+	bool forced;            /**< asked for by the user: no budget       */
+	bool clean;             /**< its registrar said the binding is gone */
+
+	/* on its way out */
+	struct aa_binding *clear;    /**< removes b over the path in force  */
+	bool cleared;           /**< that was tried                         */
+	unsigned farewells;     /**< how often it was tried over its flow   */
+	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */
+
 	uint64_t started;       /**< when it was begun, aa_now_ms()         */
 	uint64_t retry_at;      /**< not before, aa_now_ms()                */
 	uint16_t scode;         /**< latest refusal                         */
@@ -77,6 +85,11 @@ struct aa_line {
 	uint64_t fault_at;      /**< when the path in force failed          */
 	char fault[160];        /**< what was seen                          */
 	uint64_t since;         /**< of the path in force, aa_now_ms()      */
+	uint64_t home_at;       /**< when it last went home, 0: never       */
+	uint64_t hold_ms;       /**< hold-down, grows with each flap        */
+	uint64_t hold_set;      /**< when that was                          */
+	double budget;          /**< REGISTERs that may be sent now         */
+	uint64_t budget_at;     /**< when that was counted                  */
 	bool published;         /**< baresip was told at least once         */
 	bool published_up;
 	uint16_t published_scode;
@@ -104,6 +117,7 @@ void aa_line_end(struct aa_line *line, const struct ua *dying);
 void aa_line_release(struct aa_line *line);
 
 bool aa_line_registered(const struct aa_line *line);
+uint64_t aa_line_hold_down(const struct aa_line *line);
 enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);
 const char *aa_line_aor(const struct aa_line *line);
 struct aa_flow *aa_line_flow(const struct aa_line *line, enum aa_role role,

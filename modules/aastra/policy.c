@@ -147,8 +147,7 @@ static bool want_backup_flow(const struct aa_policy_in *in,
 	if (!can_move(in, axis))
 		return false;
 
-	return in->standby >= 1 || in->mode == AA_MODE_BACKUP ||
-		chosen == AA_RANK_BACKUP ||
+	return in->standby >= 1 || chosen == AA_RANK_BACKUP ||
 		in->current[axis] == AA_RANK_BACKUP ||
 		in->avail[axis][AA_RANK_PRIMARY] == AA_AVAIL_DOWN;
 }

@@ -191,8 +191,10 @@ static int json_line(struct re_printf *pf, const struct aa_line *line)
 	err |= json_bool(pf, aa_line_registered(line));
 	err |= re_hprintf(pf, ",\"expires\":%u",
 			  line->cur ? aa_binding_expires(line->cur->b) : 0);
-	err |= re_hprintf(pf, ",\"reg_id\":%u,\"calls\":",
-			  line->cur ? aa_binding_regid(line->cur->b) : 0);
+	err |= re_hprintf(pf, ",\"reg_id\":%u,\"hold_down_ms\":%llu"
+			  ",\"calls\":",
+			  line->cur ? aa_binding_regid(line->cur->b) : 0,
+			  aa_line_hold_down(line));
 	err |= json_bool(pf, aa_account_calls(line->acc));
 	err |= re_hprintf(pf, ",\"active\":{\"outbound_proxy\":\"%s\""
 			  ",\"proxy\":\"%s\",\"registrar\":\"%s\"}",

@@ -274,6 +274,10 @@ static void check_flows(const struct aa_policy_in *in,
 		HOLDS("the registrar comes before the proxy",
 		      !out->flow[AA_ROLE_PROXY][P] ||
 		      !in->configured[AA_ROLE_REGISTRAR][P]);
+
+		HOLDS("the proxy stands for all that is not configured",
+		      !out->flow[AA_ROLE_REGISTRAR][P] ||
+		      in->configured[AA_ROLE_REGISTRAR][P]);
 	}
 }
 
@@ -516,6 +520,13 @@ static void test_walk(void **state)
 /* A scenario and backups that contradict each other do no harm */
 static void test_contradiction(void **state)
 {
+	/* by outbound proxy, proxy, registrar */
+	static const bool can_move[AA_SCENARIO_COUNT][AA_ROLE_COUNT] = {
+		[AA_SCENARIO_NONE]            = {false, false, false},
+		[AA_SCENARIO_PROXY_REGISTRAR] = {false, true,  true},
+		[AA_SCENARIO_ALL]             = {true,  true,  true},
+		[AA_SCENARIO_OUTBOUND]        = {true,  false, false},
+	};
 	unsigned long n = 0;
 	int scenario, mode, current, primary, backup, role;
 	unsigned backups;
@@ -551,13 +562,36 @@ static void test_contradiction(void **state)
 			HOLDS("never an unconfigured backup",
 			      in->configured[role][B] ||
 			      (out->use[role] == P && !out->flow[role][B]));
+
+			HOLDS("who cannot move in a scenario does not",
+			      out->use[role] == P || can_move[scenario][role]);
 		}
+
+		HOLDS("nobody follows an outbound proxy without a backup",
+		      in->scenario != AA_SCENARIO_ALL ||
+		      in->configured[AA_ROLE_OUTBOUND][B] ||
+		      (out->use[AA_ROLE_PROXY] == P &&
+		       out->use[AA_ROLE_REGISTRAR] == P));
 	}
 
 	print_message("policy: %lu contradictory cases\n", n);
+}
 
-	/* and neither does a caller that forgot something */
+
+static void test_null(void **state)
+{
+	const struct aa_policy_in in = {.mode = AA_MODE_AUTO};
+	struct aa_policy_out out, same;
+	(void)state;
+
+	memset(&out, 0x5a, sizeof(out));
+	memset(&same, 0x5a, sizeof(same));
+
 	aa_policy_decide(NULL, NULL);
+	aa_policy_decide(NULL, &in);
+	aa_policy_decide(&out, NULL);
+
+	assert_memory_equal(&out, &same, sizeof(out));
 }
 
 
@@ -798,6 +832,7 @@ int main(void)
 		cmocka_unit_test(test_stories),
 		cmocka_unit_test(test_two_by_two),
 		cmocka_unit_test(test_contradiction),
+		cmocka_unit_test(test_null),
 		cmocka_unit_test(test_walk),
 	};
 

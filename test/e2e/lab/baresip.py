@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-import uuid
+import uuid as uuids
 
 from . import wait
 from .ctrl import Ctrl
@@ -36,12 +36,14 @@ class Baresip:
     file, replacing those of BASE_CONFIG with the same key. modules: more
     modules, loaded with the codecs; app_modules: more module_app lines, after
     the others. aastra: path of aastra.so, loaded before account.so.
-    wrapper: words to put before the command, e.g. ["valgrind", "-q"]."""
+    wrapper: words to put before the command, e.g. ["valgrind", "-q"]. files:
+    name -> text of more files in the configuration folder. uuid: its
+    instance-id, else one made of the name."""
 
     def __init__(self, host, log_dir, accounts, config=(), modules=(),
                  app_modules=(), aastra=None, contacts=(), name=None,
                  wrapper=(), binary="baresip", system_modules=SYSTEM_MODULES,
-                 args=(), files=None, env=None):
+                 args=(), files=None, env=None, uuid=None):
         self.host = host
         self.name = name or "baresip-" + host.name
         self.log_dir = log_dir
@@ -58,7 +60,7 @@ class Baresip:
         self.files = dict(files or {})
         self.env = dict(env or {})
         self.dir = os.path.join(log_dir, "conf-" + self.name)
-        self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, self.name))
+        self.uuid = uuid or str(uuids.uuid5(uuids.NAMESPACE_DNS, self.name))
         self.proc = None
         self.ctrl = None
 

@@ -48,7 +48,11 @@ class Lab:
     def __enter__(self):
         self.net.up()
         if self._log_wire:
-            self.wire.start()
+            try:
+                self.wire.start()
+            except BaseException:
+                self.close()
+                raise
         return self
 
     def __exit__(self, *exc):

@@ -43,14 +43,20 @@ def _start_time(pid):
         return None
 
 
-def _ip(*args, batch=None):
+def _ip(*args, ns=None, batch=None):
     cmd = ["ip", *args]
+    if ns:      # not "ip -n", which wants a mount namespace of its own
+        cmd = _enter(ns) + cmd
     if batch is not None:
         cmd += ["-batch", "-"]
     p = subprocess.run(cmd, input=batch, text=True, capture_output=True)
     if p.returncode:
         raise RuntimeError("%s: %s" % (shlex.join(cmd), p.stderr.strip()))
     return p.stdout
+
+
+def _enter(ns):
+    return ["nsenter", "--net=%s/%s" % (NETNS_DIR, ns)]
 
 
 def in_netns(name, fn):
@@ -137,7 +143,7 @@ class Host:
         return "<%s %s>" % (self.name, self.ip)
 
     def setup(self):
-        _ip("-n", self.ns, batch="\n".join([
+        _ip(ns=self.ns, batch="\n".join([
             "link set lo up",
             "link set eth0 up",
             "addr add %s/24 dev eth0" % self.ip,
@@ -148,7 +154,7 @@ class Host:
 
     def argv(self, argv):
         """The command line that runs argv in this namespace (same pid)."""
-        return ["nsenter", "--net=%s/%s" % (NETNS_DIR, self.ns), *argv]
+        return [*_enter(self.ns), *argv]
 
     def run(self, *argv, check=True, timeout=10, **kw):
         """Run a short command in this namespace and return its output."""
@@ -239,15 +245,15 @@ class Host:
         """
         ns, dev = ((self.net.switch, self.name) if at == "switch"
                    else (self.ns, "eth0"))
-        _ip("-n", ns, "link", "set", dev, state)
+        _ip("link", "set", dev, state, ns=ns)
 
     def add_address(self, addr, prefix=24):
-        _ip("-n", self.ns, "addr", "add", "%s/%d" % (addr, prefix), "dev",
-            "eth0", *(["nodad"] if ":" in addr else []))
+        _ip("addr", "add", "%s/%d" % (addr, prefix), "dev", "eth0",
+            *(["nodad"] if ":" in addr else []), ns=self.ns)
 
     def del_address(self, addr, prefix=24):
-        _ip("-n", self.ns, "addr", "del", "%s/%d" % (addr, prefix), "dev",
-            "eth0")
+        _ip("addr", "del", "%s/%d" % (addr, prefix), "dev", "eth0",
+            ns=self.ns)
 
     def reset_tcp(self, *match):
         """Abort TCP connections of this host: both ends get a RST.
@@ -310,6 +316,13 @@ class Net:
         self._up = True
         atexit.register(self.down)
         _quit_on_sigterm()
+        try:
+            self._make()
+        except BaseException:
+            self.down()
+            raise
+
+    def _make(self):
         for h in self.hosts.values():
             _ip("netns", "add", h.ns)
             in_netns(h.ns, _quiet_host)
@@ -323,7 +336,7 @@ class Net:
                       " netns %s" % (h.name, MTU, MTU, h.ns),
                       "link set %s master br0" % h.name,
                       "link set %s up" % h.name]
-        _ip("-n", self.switch, batch="\n".join(lines) + "\n")
+        _ip(ns=self.switch, batch="\n".join(lines) + "\n")
         for h in self.hosts.values():
             h.setup()
 

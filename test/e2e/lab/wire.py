@@ -189,6 +189,7 @@ class Wire:
             self._stop = True
             self._thread.join(2)
             self._thread = None
+        if self._sock:
             self._sock.close()
 
     def _open(self):
