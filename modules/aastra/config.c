@@ -1203,28 +1203,6 @@ static bool split_line(char *base, uint32_t *linep, const char *name)
 }
 
 
-/** The same for slips: `sip line 1 proxy ip`, `sip line1proxy ip` */
-static bool split_line_loosely(char *base, uint32_t *linep, const char *name)
-{
-	char joined[2 * AA_CFG_NAME_SIZE];
-	const char *digits, *rest;
-
-	if (strncmp(name, "sip line", 8))
-		return false;
-
-	digits = name + 8 + strspn(name + 8, " ");
-	rest   = digits + strspn(digits, "0123456789");
-
-	if (rest == digits || rest - digits > 10)
-		return false;
-
-	(void)re_snprintf(joined, sizeof(joined), "sip line%b %s", digits,
-			  (size_t)(rest - digits), rest + strspn(rest, " "));
-
-	return split_line(base, linep, joined);
-}
-
-
 static size_t min_size(size_t a, size_t b)
 {
 	return a < b ? a : b;
@@ -1257,6 +1235,48 @@ static size_t distance(const char *a, const char *b)
 	}
 
 	return row[lb];
+}
+
+
+/**
+ * The same for slips: `sip line 1 proxy ip`, `sip line1proxy ip`,
+ * `sip linex proxy ip`, `sip lin1 proxy ip`, `sip_line1_proxy_ip`
+ */
+static bool split_line_loosely(char *base, uint32_t *linep, const char *name)
+{
+	char text[AA_CFG_NAME_SIZE], joined[2 * AA_CFG_NAME_SIZE], word[16];
+	const char *digits, *rest;
+	size_t letters, i;
+
+	for (i=0; name[i] && i < sizeof(text) - 1; i++)
+		text[i] = fold(name[i]);
+	text[i] = '\0';
+
+	if (strncmp(text, "sip ", 4))
+		return false;
+
+	letters = strcspn(&text[4], " 0123456789");
+	if (!letters || letters >= sizeof(word))
+		return false;
+
+	memcpy(word, &text[4], letters);
+	word[letters] = '\0';
+
+	if (distance(word, "line") > 1)
+		return false;
+
+	digits = &text[4 + letters] + strspn(&text[4 + letters], " ");
+	rest   = digits + strspn(digits, "0123456789");
+
+	if (rest - digits > 10)
+		return false;
+
+	(void)re_snprintf(joined, sizeof(joined), "sip line%b %s",
+			  rest > digits ? digits : "1",
+			  rest > digits ? (size_t)(rest - digits) : (size_t)1,
+			  rest + strspn(rest, " "));
+
+	return split_line(base, linep, joined);
 }
 
 
@@ -1491,19 +1511,21 @@ static enum value_state check_address(struct entry *e)
 	}
 
 	if (!strncmp(e->val, "sip:", 4) || !strncmp(e->val, "sips:", 5))
-		blame(e, "'%H' is no address: write it without the scheme",
+		blame(e, "'%H' is not an address: write it without the "
+		      "scheme",
 		      print_safe, e->val);
 	else if (*p)
-		blame(e, "'%H' is no address: a character is not allowed",
+		blame(e, "'%H' is not an address: a character is not allowed",
 		      print_safe, e->val);
 	else if (only(host, "0123456789."))
-		blame(e, "'%H' is no address: four numbers, 0 to 255, are",
+		blame(e, "'%H' is not an address: it takes four numbers from 0 "
+		      "to 255",
 		      print_safe, e->val);
 	else if (strchr(e->val, ':'))
-		blame(e, "'%H' is no address: a port has a key of its own",
+		blame(e, "'%H' is not an address: a port has a key of its own",
 		      print_safe, e->val);
 	else
-		blame(e, "'%H' is no address", print_safe, e->val);
+		blame(e, "'%H' is not an address", print_safe, e->val);
 
 	return VALUE_BAD;
 }
@@ -1532,7 +1554,7 @@ static bool get_number(uint32_t *num, const char *str)
 static enum value_state check_port(struct entry *e)
 {
 	if (!get_number(&e->num, e->val) || e->num > 65535) {
-		blame(e, "'%H' is no port (0-65535)", print_safe, e->val);
+		blame(e, "'%H' is not a port (0-65535)", print_safe, e->val);
 		return VALUE_BAD;
 	}
 
@@ -1550,7 +1572,7 @@ static enum value_state check_number(struct entry *e)
 	char buf[16];
 
 	if (!get_number(&e->num, e->val + (negative ? 1 : 0))) {
-		blame(e, "'%H' is no number", print_safe, e->val);
+		blame(e, "'%H' is not a number", print_safe, e->val);
 		return VALUE_BAD;
 	}
 
@@ -1672,13 +1694,13 @@ static enum value_state check_user(struct entry *e)
 	for (p = e->val; *p; p++) {
 
 		if (*p == '@') {
-			blame(e, "'%H' is no user name: write the part "
+			blame(e, "'%H' is not a user name: write the part "
 			      "before the '@' alone", print_safe, e->val);
 			return VALUE_BAD;
 		}
 
 		if (!is_alnum(*p) && !strchr("-_.!~*'()&=+$,;?/%", *p)) {
-			blame(e, "'%H' is no user name: a character is not "
+			blame(e, "'%H' is not a user name: a character is not "
 			      "allowed", print_safe, e->val);
 			return VALUE_BAD;
 		}
@@ -1800,7 +1822,7 @@ static enum value_state check_filename(struct entry *e)
 	}
 
 	if (*p || e->val[0] == '.') {
-		blame(e, "'%H' is no file name", print_safe, e->val);
+		blame(e, "'%H' is not a file name", print_safe, e->val);
 		return VALUE_BAD;
 	}
 
@@ -1827,8 +1849,8 @@ static enum value_state check_mac(struct entry *e)
 	}
 
 	if (*p || n != 12) {
-		blame(e, "'%H' is no MAC address (12 hex digits)", print_safe,
-		      e->val);
+		blame(e, "'%H' is not a MAC address (12 hex digits)",
+		      print_safe, e->val);
 		return VALUE_BAD;
 	}
 
@@ -1849,7 +1871,7 @@ static enum value_state check_url(struct entry *e)
 		p = e->val + 8;
 
 	if (!p || !*p || *p == '/' || strpbrk(p, " <>\"")) {
-		blame(e, "no URL that begins with http:// or https://");
+		blame(e, "not a URL that begins with http:// or https://");
 		return VALUE_BAD;
 	}
 
@@ -2027,12 +2049,8 @@ static int unknown_key(struct aa_config *cfg, struct source *src,
 	size_t limit;
 	bool phone;
 
-	if (!split_line(base, &line, name) &&
-	    !split_line_loosely(base, &line, name))
+	if (!split_line(base, &line, name))
 		str_ncpy(base, name, sizeof(base));
-
-	if (line > LINE_MAX_NUMBER)
-		line = 0;
 
 	limit = strlen(base) / 4;
 	if (!ours || limit < 2)
@@ -2040,6 +2058,12 @@ static int unknown_key(struct aa_config *cfg, struct source *src,
 
 	phone = is_phone_key(base);
 	key   = phone ? NULL : guess_key(cfg, base, limit);
+
+	if (!key && !phone && split_line_loosely(base, &line, name))
+		key = guess_key(cfg, base, limit);
+
+	if (line > LINE_MAX_NUMBER)
+		line = 0;
 
 	if (phone || (!key && !ours)) {
 		++src->others;
@@ -2197,6 +2221,12 @@ static int entry_handler(const struct aa_cfg_entry *ce, void *arg)
 		return 0;
 	}
 
+	if (!key && ce->underscore && strchr(name, '=')) {
+		odd_line(cfg, src, ce, "a blank stands behind the name, not "
+			 "a '='; ignored");
+		return 0;
+	}
+
 	if (!key)
 		return unknown_key(cfg, src, ce, name);
 
@@ -2298,10 +2328,10 @@ static int read_text(struct aa_config *cfg, enum aa_config_layer layer,
 
 	if (rd.src->others)
 		add_finding(cfg, AA_CONFIG_INFO, 0, "%s:%u: key '%H': a "
-			    "setting of the phone that has no use here, and "
-			    "%u more like it", name, rd.src->other_line,
+			    "setting of the phone that has no use here (one "
+			    "of %u)", name, rd.src->other_line,
 			    print_safe, rd.src->other_name,
-			    rd.src->others - 1);
+			    rd.src->others);
 
 	return err;
 }

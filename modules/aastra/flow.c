@@ -20,6 +20,9 @@
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <string.h>
+#include <errno.h>
+#include <unistd.h>
+#include <sys/socket.h>
 #include <re.h>
 #include "request.h"
 #include "compat.h"
@@ -43,6 +46,7 @@ struct aa_flow {
 	enum sip_transp tp;
 	char *host;
 	char *uri;
+	char *route;            /* behind this proxy, NULL: next hop itself */
 	uint16_t port;
 	bool keep;
 	uint32_t transaction;
@@ -54,7 +58,9 @@ struct aa_flow {
 	enum aa_flow_state state;
 	bool outbound;          /* server speaks RFC 5626                   */
 	struct sa dst;          /* where answers come from                  */
+	struct sa mapped;       /* how the server sees us, UDP              */
 	struct aa_conn conn;
+	int icmp_fd;            /* hears of ICMP errors, UDP                */
 	struct sip_keepalive *ka;
 	struct sip_dialog *dlg;
 	struct aa_req *req;
@@ -84,6 +90,17 @@ static void check_start(struct aa_flow *flow);
 static void probe_handler(void *arg);
 
 
+static void icmp_close(struct aa_flow *flow)
+{
+	if (flow->icmp_fd < 0)
+		return;
+
+	fd_close(flow->icmp_fd);
+	(void)close(flow->icmp_fd);
+	flow->icmp_fd = -1;
+}
+
+
 static void flow_destructor(void *arg)
 {
 	struct aa_flow *flow = arg;
@@ -94,8 +111,10 @@ static void flow_destructor(void *arg)
 	mem_deref(flow->req);
 	mem_deref(flow->dlg);
 	mem_deref(flow->ka);
+	icmp_close(flow);
 	mem_deref(flow->host);
 	mem_deref(flow->uri);
+	mem_deref(flow->route);
 }
 
 
@@ -156,6 +175,7 @@ static void flow_stop(struct aa_flow *flow)
 	tmr_cancel(&flow->tmr_pong);
 	flow->req = mem_deref(flow->req);
 	flow->ka  = mem_deref(flow->ka);
+	icmp_close(flow);
 	flow->flow_timer = 0;
 	flow->outbound = false;
 }
@@ -170,7 +190,10 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 		return;
 
 	flow_stop(flow);
-	aa_conn_close(&flow->conn, true);
+
+	/* a proxy that answers for others is not closed with one of them */
+	if (!flow->route)
+		aa_conn_close(&flow->conn, true);
 
 	flow->successes = 0;
 	++flow->failures;
@@ -213,7 +236,7 @@ static enum aa_keepalive keepalive_kind(const struct aa_flow *flow)
 	if (!flow->keep || flow->state != AA_FLOW_UP)
 		return AA_KEEPALIVE_NONE;
 
-	if (flow->outbound && flow->tp != SIP_TRANSP_UDP)
+	if (flow->outbound && flow->tp != SIP_TRANSP_UDP && !flow->route)
 		return AA_KEEPALIVE_CRLF;
 
 	return AA_KEEPALIVE_OPTIONS;
@@ -234,6 +257,43 @@ static void schedule_check(struct aa_flow *flow)
 }
 
 
+/* RFC 3581: a response says where its request seemed to come from */
+static bool mapped_address(struct sa *sa, const struct sip_msg *msg)
+{
+	struct pl received, rport;
+
+	if (msg_param_decode(&msg->via.params, "rport", &rport) ||
+	    !pl_isset(&rport))
+		return false;
+
+	if (msg_param_decode(&msg->via.params, "received", &received))
+		*sa = msg->via.addr;
+	else if (sa_set(sa, &received, 0))
+		return false;
+
+	sa_set_port(sa, (uint16_t)pl_u32(&rport));
+
+	return true;
+}
+
+
+/* Then the registrar's binding leads nowhere, although the server answers */
+static bool mapping_changed(struct aa_flow *flow, const struct sip_msg *msg)
+{
+	struct sa sa;
+	bool changed;
+
+	if (flow->tp != SIP_TRANSP_UDP || !mapped_address(&sa, msg))
+		return false;
+
+	changed = sa_isset(&flow->mapped, SA_PORT) &&
+		!sa_cmp(&flow->mapped, &sa, SA_ALL);
+	flow->mapped = sa;
+
+	return changed;
+}
+
+
 static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 {
 	const bool was_up = flow->state == AA_FLOW_UP;
@@ -241,16 +301,19 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 	flow->dst = msg->src;
 	flow->reason[0] = '\0';
 
-	if (!was_up) {
+	if (mapping_changed(flow, msg) || !was_up)
 		++flow->generation;
+
+	if (!was_up)
 		flow->successes = 0;
-	}
 
 	++flow->successes;
 
 	if (flow->keep) {
-		aa_conn_from_msg(&flow->conn, msg);
-		aa_conn_user_timeout(&flow->conn, flow->transaction);
+		if (!flow->route) {
+			aa_conn_from_msg(&flow->conn, msg);
+			aa_conn_user_timeout(&flow->conn, flow->transaction);
+		}
 
 		if (!flow->ka && flow->tp != SIP_TRANSP_UDP) {
 			const int err =
@@ -270,11 +333,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 		tmr_cancel(&flow->tmr);
 	}
 
-	/* forgotten only when the next hop stayed good for a while: a server
-	   that dies again at once is not tried at the first pace again */
-	if (flow->successes > 1 || flow->failures == 0)
-		flow->failures = 0;
-
+	flow->failures = 0;
 	state_set(flow, AA_FLOW_UP);
 	notify(flow);
 }
@@ -308,8 +367,75 @@ static void options_handler(int err, const struct sip_msg *msg, void *arg)
 }
 
 
+/*
+ * libre's socket is not connected, so the kernel tells it nothing of an ICMP
+ * error.  One of our own is, and gets it: RFC 5389 7.3 and RFC 3261 18.4 count
+ * that as a failure.
+ */
+static void icmp_handler(int flags, void *arg)
+{
+	struct aa_flow *flow = arg;
+	char buf[64];
+	ssize_t n;
+	int err;
+	(void)flags;
+
+	n = recv(flow->icmp_fd, buf, sizeof(buf), MSG_DONTWAIT);
+	if (n >= 0)
+		return;
+
+	err = errno;
+	if (err == EAGAIN || err == EINTR)
+		return;
+
+	flow_down_err(flow, err);
+}
+
+
+static int icmp_open(struct aa_flow *flow)
+{
+	int err;
+
+	flow->icmp_fd = socket(sa_af(&flow->dst), SOCK_DGRAM | SOCK_CLOEXEC |
+			       SOCK_NONBLOCK, 0);
+	if (flow->icmp_fd < 0)
+		return errno;
+
+	if (connect(flow->icmp_fd, &flow->dst.u.sa, flow->dst.len)) {
+		err = errno;
+		(void)close(flow->icmp_fd);
+		flow->icmp_fd = -1;
+		return err;
+	}
+
+	err = fd_listen(flow->icmp_fd, FD_READ, icmp_handler, flow);
+	if (err) {
+		(void)close(flow->icmp_fd);
+		flow->icmp_fd = -1;
+	}
+
+	return err;
+}
+
+
+static void icmp_probe(struct aa_flow *flow)
+{
+	static const char crlf[4] = {'\r', '\n', '\r', '\n'};
+
+	if (flow->tp != SIP_TRANSP_UDP || flow->route ||
+	    !sa_isset(&flow->dst, SA_ALL))
+		return;
+
+	if (flow->icmp_fd < 0 && icmp_open(flow))
+		return;
+
+	(void)send(flow->icmp_fd, crlf, sizeof(crlf), MSG_NOSIGNAL);
+}
+
+
 static int options_send(struct aa_flow *flow)
 {
+	const char *routev[1] = {flow->route};
 	struct aa_req_prm prm;
 	char from[128];
 	struct sa laddr;
@@ -326,16 +452,19 @@ static int options_send(struct aa_flow *flow)
 		return ENOMEM;
 
 	err = sip_dialog_alloc(&flow->dlg, flow->uri, flow->uri, NULL, from,
-			       NULL, 0);
+			       flow->route ? routev : NULL,
+			       flow->route ? 1 : 0);
 	if (err)
 		return err;
+
+	icmp_probe(flow);
 
 	memset(&prm, 0, sizeof(prm));
 	prm.sip     = flow->sip;
 	prm.met     = "OPTIONS";
 	prm.dlg     = flow->dlg;
 	prm.timeout = flow->transaction;
-	prm.conn    = &flow->conn;
+	prm.conn    = flow->route ? NULL : &flow->conn;
 	prm.resph   = options_handler;
 	prm.arg     = flow;
 
@@ -447,7 +576,7 @@ static void flow_close(struct aa_flow *flow)
 		return;
 
 	flow_stop(flow);
-	if (flow->keep)
+	if (flow->keep && !flow->route)
 		aa_conn_close(&flow->conn, false);
 
 	state_set(flow, AA_FLOW_IDLE);
@@ -458,6 +587,12 @@ static int uri_print(char **urip, const struct aa_flow_prm *prm)
 {
 	struct sa sa;
 	uint16_t port = sip_transp_port(prm->tp, prm->port);
+
+	/* a Request-URI beyond the next hop is for that one to resolve */
+	if (prm->route && prm->port)
+		return re_sdprintf(urip, "sip:%s:%u", prm->host, prm->port);
+	if (prm->route)
+		return re_sdprintf(urip, "sip:%s", prm->host);
 
 	if (0 == sa_set_str(&sa, prm->host, port))
 		return re_sdprintf(urip, "sip:%J%s", &sa,
@@ -486,6 +621,8 @@ static struct aa_flow *flow_find(const struct list *flowl,
 		    flow->transaction == prm->transaction &&
 		    flow->interval == prm->keepalive &&
 		    flow->base == prm->base && flow->max == prm->max &&
+		    0 == str_cmp(flow->route ? flow->route : "",
+				 prm->route ? prm->route : "") &&
 		    0 == str_casecmp(flow->host, prm->host))
 			return flow;
 	}
@@ -505,6 +642,7 @@ static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
 		return ENOMEM;
 
 	aa_conn_init(&flow->conn);
+	flow->icmp_fd     = -1;
 	flow->sip         = sip;
 	flow->tp          = prm->tp;
 	flow->port        = prm->port;
@@ -517,6 +655,11 @@ static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
 
 	err  = str_dup(&flow->host, prm->host);
 	err |= uri_print(&flow->uri, prm);
+	if (prm->route)
+		err |= str_dup(&flow->route, prm->route);
+	else
+		(void)sa_set_str(&flow->dst, prm->host,
+				 sip_transp_port(prm->tp, prm->port));
 	if (err) {
 		mem_deref(flow);
 		return ENOMEM;
@@ -656,6 +799,10 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 
 	if (!flow || !msg || flow->state == AA_FLOW_IDLE ||
 	    msg->tp != flow->tp)
+		return;
+
+	/* such a word is the proxy's, about a server that did not answer */
+	if (flow->route && aa_scode_is_server_failure(msg->scode))
 		return;
 
 	outbound = sip_msg_hdr_has_value(msg, SIP_HDR_REQUIRE, "outbound");
@@ -913,6 +1060,19 @@ uint64_t aa_flow_retry_in(const struct aa_flow *flow)
 uint64_t aa_flow_generation(const struct aa_flow *flow)
 {
 	return flow ? flow->generation : 0;
+}
+
+
+/**
+ * Is the server behind a proxy, and judged by what answers through it?
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_flow_behind(const struct aa_flow *flow)
+{
+	return flow && flow->route;
 }
 
 

@@ -30,6 +30,9 @@ struct aa_flow_prm {
 	enum sip_transp tp;     /**< transport                              */
 	const char *host;       /**< name or address                        */
 	uint16_t port;          /**< port, 0 for the transport's default    */
+	const char *route;      /**< the server is behind this proxy, and is
+				     judged by what answers through it; NULL:
+				     it is the next hop itself              */
 	bool keep;              /**< keep and check it (outbound support)   */
 	uint32_t transaction;   /**< no answer for so long = failed [ms]    */
 	uint32_t keepalive;     /**< how often it is checked [s]            */
@@ -71,6 +74,7 @@ uint32_t aa_flow_probes(const struct aa_flow *flow);
 uint64_t aa_flow_since(const struct aa_flow *flow);
 uint64_t aa_flow_retry_in(const struct aa_flow *flow);
 uint64_t aa_flow_generation(const struct aa_flow *flow);
+bool aa_flow_behind(const struct aa_flow *flow);
 bool aa_flow_kept(const struct aa_flow *flow);
 
 #endif

@@ -185,11 +185,6 @@ static int attach_flow(struct aa_line *line, enum aa_role role,
 	const struct aa_server *srv = server_get(line, role, rank);
 	struct aa_flow_prm prm;
 
-	/* what is behind an outbound proxy is reached through it */
-	if (role != AA_ROLE_OUTBOUND &&
-	    server_isset(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY))
-		srv = &line->cfg.server[AA_ROLE_OUTBOUND][AA_RANK_PRIMARY];
-
 	if (!srv)
 		return 0;
 
@@ -203,6 +198,11 @@ static int attach_flow(struct aa_line *line, enum aa_role role,
 	prm.base        = line->cfg.recovery_base;
 	prm.max         = line->cfg.recovery_max;
 
+	/* what is behind an outbound proxy is judged through it */
+	if (role != AA_ROLE_OUTBOUND)
+		prm.route = aa_flow_uri(aa_line_flow(line, AA_ROLE_OUTBOUND,
+						     AA_RANK_PRIMARY));
+
 	return aa_flow_attach(&line->user[role][rank], &line->phone->flowl,
 			      uag_sip(), &prm, flow_handler, line);
 }
@@ -210,27 +210,27 @@ static int attach_flow(struct aa_line *line, enum aa_role role,
 
 static int attach_flows(struct aa_line *line)
 {
+	static const enum aa_role rolev[] = {AA_ROLE_PROXY, AA_ROLE_REGISTRAR};
 	int rank, err = 0;
+	size_t i;
 
-	for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT && !err; rank++) {
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR) {
+		err  = attach_flow(line, route_role(line), AA_RANK_PRIMARY);
+		err |= attach_flow(line, route_role(line), AA_RANK_BACKUP);
+		return err;
+	}
 
-		switch (line->cfg.scenario) {
+	if (server_isset(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY)) {
+		err = attach_flow(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY);
+		if (err)
+			return err;
+	}
 
-		case AA_SCENARIO_PROXY_REGISTRAR:
-			if (server_isset(line, AA_ROLE_PROXY,
-					 (enum aa_rank)rank))
-				err |= attach_flow(line, AA_ROLE_PROXY,
+	for (i=0; i<ARRAY_SIZE(rolev); i++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			if (server_isset(line, rolev[i], (enum aa_rank)rank))
+				err |= attach_flow(line, rolev[i],
 						   (enum aa_rank)rank);
-			if (server_isset(line, AA_ROLE_REGISTRAR,
-					 (enum aa_rank)rank))
-				err |= attach_flow(line, AA_ROLE_REGISTRAR,
-						   (enum aa_rank)rank);
-			break;
-
-		default:
-			err |= attach_flow(line, route_role(line),
-					   (enum aa_rank)rank);
-			break;
 		}
 	}
 
@@ -621,7 +621,21 @@ static const char *path_route(const struct aa_line *line,
 		rank = AA_RANK_PRIMARY;
 
 	return server_isset(line, AA_ROLE_OUTBOUND, rank) ?
-		aa_flow_uri(path->flow) : NULL;
+		aa_flow_uri(aa_line_flow(line, AA_ROLE_OUTBOUND, rank)) : NULL;
+}
+
+
+/* Next hop of everything that is not REGISTER; NULL: go direct */
+static const char *call_route(const struct aa_line *line,
+			      const struct aa_path *path)
+{
+	const char *route = path_route(line, path);
+
+	if (route || line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR)
+		return route;
+
+	return aa_flow_uri(aa_line_flow(line, AA_ROLE_PROXY,
+					path->use[AA_ROLE_PROXY]));
 }
 
 
@@ -845,7 +859,7 @@ static void leaving_steps(struct aa_line *line)
 /* Then nothing can have arrived at the registrar */
 static bool never_connected(const struct aa_path *path)
 {
-	return aa_flow_kept(path->flow) &&
+	return aa_flow_kept(path->flow) && !aa_flow_behind(path->flow) &&
 		aa_flow_transp(path->flow) != SIP_TRANSP_UDP &&
 		0 == aa_flow_generation(path->flow);
 }
@@ -919,7 +933,23 @@ static struct aa_path *leaving_reuse(struct aa_line *line,
 static const char *path_name(const struct aa_line *line,
 			     const struct aa_path *path)
 {
-	return aa_rank_name(path->use[route_role(line)]);
+	static const char *const namev[2][2] = {
+		{"primary", "proxy primary, registrar backup"},
+		{"proxy backup, registrar primary", "backup"}
+	};
+	const bool backup = path->use[route_role(line)] == AA_RANK_BACKUP;
+	const bool proxy = path->use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
+
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR)
+		return aa_rank_name(path->use[route_role(line)]);
+
+	/* where only one of the two has a backup, the other does not count */
+	if (!server_isset(line, AA_ROLE_PROXY, AA_RANK_BACKUP))
+		return namev[backup][backup];
+	if (!server_isset(line, AA_ROLE_REGISTRAR, AA_RANK_BACKUP))
+		return namev[proxy][proxy];
+
+	return namev[proxy][backup];
 }
 
 
@@ -991,7 +1021,7 @@ static void commit(struct aa_line *line)
 
 	/* told anew: the user agent, the registrar or the route changed */
 	line->published = false;
-	aa_account_route(line->acc, path_route(line, path));
+	aa_account_route(line->acc, call_route(line, path));
 
 	if (path->registered) {
 		commit_story(line, path, old);
@@ -1034,20 +1064,11 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 }
 
 
-/* The next hop answers, and still nothing came back: it is what is behind */
-static bool behind_next_hop(const struct aa_line *line,
-			    const struct aa_path *path)
-{
-	return line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
-		path_route(line, path);
-}
-
-
 static void path_failed(struct aa_line *line, struct aa_path *path)
 {
 	path->wants = true;
 
-	if (path->transport_error && !behind_next_hop(line, path)) {
+	if (path->transport_error) {
 		path->registered = false;
 		aa_flow_fail(path->flow, path->reason, path->retry_after);
 	}
@@ -1173,7 +1194,7 @@ static void note_flow(struct aa_line *line, enum aa_role role,
 	line->flow_state[role][rank] = state;
 
 	if (state == AA_FLOW_DOWN) {
-		if (line->cur && line->cur->flow == flow)
+		if (line->cur && line->use[role] == rank)
 			fault_note(line, aa_flow_reason(flow));
 		change(line, AA_JOURNAL_FLOW_DOWN, aa_flow_uri(flow),
 		       aa_flow_reason(flow), 0);
@@ -1400,7 +1421,7 @@ static void publish(struct aa_line *line)
 	line->published_scode = scode;
 
 	err = aa_account_publish(line->acc, &st, line->cur ?
-				 path_route(line, line->cur) :
+				 call_route(line, line->cur) :
 				 aa_account_own_outbound(line->acc));
 	if (err)
 		warning("aastra: line %u: registration state could not be"
