@@ -39,6 +39,24 @@ enum answermode {
 	AASTRA_ANSWERMODE_LAST   = 255
 };
 
+/** Numbers are the same in 1.0.0 and 1.1.0 */
+enum call_state {
+	CALL_STATE_IDLE = 0,
+	CALL_STATE_INCOMING,
+	CALL_STATE_OUTGOING,
+	CALL_STATE_RINGING,
+	CALL_STATE_EARLY,
+	CALL_STATE_ESTABLISHED,
+	CALL_STATE_TERMINATED,
+	CALL_STATE_UNKNOWN
+};
+
+/** Numbers are the same in 1.0.0 and 1.1.0 */
+enum vidmode {
+	VIDMODE_OFF = 0,
+	VIDMODE_ON
+};
+
 typedef void (ua_event_h)(struct ua *ua, enum ua_event ev,
 			  struct call *call, const char *prm, void *arg);
 
@@ -108,6 +126,8 @@ const char *account_sipnat(const struct account *acc);
 /* call */
 const char *call_id(const struct call *call);
 bool call_is_outgoing(const struct call *call);
+enum call_state call_state(const struct call *call);
+const char *call_peeruri(const struct call *call);
 
 /* user agent */
 int ua_alloc(struct ua **uap, const char *aor);
@@ -115,6 +135,10 @@ int ua_update_account(struct ua *ua);
 int ua_register(struct ua *ua);
 void ua_unregister(struct ua *ua);
 bool ua_isregistered(const struct ua *ua);
+int ua_connect(struct ua *ua, struct call **callp, const char *from_uri,
+	       const char *req_uri, enum vidmode vmode);
+void ua_hangup(struct ua *ua, struct call *call, uint16_t scode,
+	       const char *reason);
 const char *ua_local_cuser(const struct ua *ua);
 struct account *ua_account(const struct ua *ua);
 struct list *ua_calls(const struct ua *ua);

@@ -32,6 +32,10 @@ static enum aa_event event_decode(const char *name)
 		return AA_EVENT_SHUTDOWN;
 	if (0 == str_cmp(name, "EXIT"))
 		return AA_EVENT_EXIT;
+	if (0 == str_cmp(name, "CALL_LOCAL_SDP"))
+		return AA_EVENT_CALL_OFFER;
+	if (0 == str_cmp(name, "CALL_CLOSED"))
+		return AA_EVENT_CALL_CLOSED;
 	if (0 == strncmp(name, "CALL_", 5))
 		return AA_EVENT_CALL;
 
@@ -43,14 +47,12 @@ static void event_handler(struct ua *ua, enum ua_event ev, struct call *call,
 			  const char *prm, void *arg)
 {
 	const unsigned n = (unsigned)ev;
-	(void)call;
-	(void)prm;
 	(void)arg;
 
 	if (!compat.h || n >= EVENT_NUMBERS || !compat.map[n])
 		return;
 
-	compat.h(compat.map[n], ua, uag_event_str(ev));
+	compat.h(compat.map[n], ua, call, prm);
 }
 
 

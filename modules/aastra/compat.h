@@ -7,6 +7,7 @@
 #define AASTRA_COMPAT_H
 
 struct account;
+struct call;
 struct ua;
 
 /** Events of baresip that the module listens to */
@@ -16,7 +17,9 @@ enum aa_event {
 	AA_EVENT_UNREGISTERING,
 	AA_EVENT_SHUTDOWN,
 	AA_EVENT_EXIT,
-	AA_EVENT_CALL           /**< anything that happens to a call        */
+	AA_EVENT_CALL_OFFER,    /**< a call is about to send its offer      */
+	AA_EVENT_CALL_CLOSED,   /**< a call has ended                       */
+	AA_EVENT_CALL           /**< anything else that happens to a call   */
 };
 
 /**
@@ -24,9 +27,11 @@ enum aa_event {
  *
  * @param ev   What happened
  * @param ua   User agent, may be NULL
- * @param name Baresip's own name of the event
+ * @param call Call, may be NULL
+ * @param prm  Baresip's text about it, may be NULL
  */
-typedef void (aa_event_h)(enum aa_event ev, struct ua *ua, const char *name);
+typedef void (aa_event_h)(enum aa_event ev, struct ua *ua, struct call *call,
+			  const char *prm);
 
 
 int  aa_compat_init(aa_event_h *h);

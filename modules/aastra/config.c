@@ -1518,9 +1518,8 @@ static enum value_state check_address(struct entry *e)
 		blame(e, "'%H' is not an address: a character is not allowed",
 		      print_safe, e->val);
 	else if (only(host, "0123456789."))
-		blame(e, "'%H' is not an address: it takes four numbers from 0 "
-		      "to 255",
-		      print_safe, e->val);
+		blame(e, "'%H' is not an address: it takes four numbers from "
+		      "0 to 255", print_safe, e->val);
 	else if (strchr(e->val, ':'))
 		blame(e, "'%H' is not an address: a port has a key of its own",
 		      print_safe, e->val);
@@ -2071,7 +2070,7 @@ static int unknown_key(struct aa_config *cfg, struct source *src,
 			return 0;
 
 		src->other_line = ce->lineno;
-		return str_dup(&src->other_name, name);
+		return re_sdprintf(&src->other_name, "%H", print_written, ce);
 	}
 
 	if (key) {
@@ -2101,7 +2100,7 @@ static bool is_foreign(const char *name)
 	}
 
 	return strncmp(name, "sip_", 4) && strncmp(name, "sips_", 5) &&
-		strncmp(name, "aastra_", 7) && strncmp(name, "dynamic_sip", 11);
+		strncmp(name, "aastra_", 7) && strcmp(name, "dynamic_sip");
 }
 
 
@@ -2327,11 +2326,10 @@ static int read_text(struct aa_config *cfg, enum aa_config_layer layer,
 	}
 
 	if (rd.src->others)
-		add_finding(cfg, AA_CONFIG_INFO, 0, "%s:%u: key '%H': a "
+		add_finding(cfg, AA_CONFIG_INFO, 0, "%s:%u: key '%s': a "
 			    "setting of the phone that has no use here (one "
 			    "of %u)", name, rd.src->other_line,
-			    print_safe, rd.src->other_name,
-			    rd.src->others);
+			    rd.src->other_name, rd.src->others);
 
 	return err;
 }

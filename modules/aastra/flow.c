@@ -851,6 +851,27 @@ void aa_flow_probe(struct aa_flow *flow)
 
 
 /**
+ * Check a flow that seems to work with one OPTIONS, now, because something
+ * else that was sent over it stays unanswered.  This is done for flows that
+ * are not kept as well.
+ *
+ * @param flow Flow
+ */
+void aa_flow_check(struct aa_flow *flow)
+{
+	int err;
+
+	if (!flow || flow->state == AA_FLOW_IDLE ||
+	    flow->state == AA_FLOW_DOWN || flow->req)
+		return;
+
+	err = options_send(flow);
+	if (err)
+		flow_down_err(flow, err);
+}
+
+
+/**
  * The TCP connection of a flow, for requests that may open it
  *
  * @param flow Flow

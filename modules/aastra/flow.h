@@ -57,6 +57,7 @@ struct aa_flow *aa_flow_user_flow(const struct aa_flow_user *user);
 void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg);
 void aa_flow_fail(struct aa_flow *flow, const char *reason,
 		  uint32_t retry_after);
+void aa_flow_check(struct aa_flow *flow);
 void aa_flow_probe(struct aa_flow *flow);
 struct aa_conn *aa_flow_conn(struct aa_flow *flow);
 

@@ -23,6 +23,7 @@
 #include "flow.h"
 #include "binding.h"
 #include "account.h"
+#include "callmove.h"
 #include "line.h"
 
 
@@ -83,6 +84,7 @@ static void line_destructor(void *arg)
 	list_unlink(&line->le);
 	tmr_cancel(&line->tmr);
 	tmr_cancel(&line->tmr_now);
+	list_flush(&line->calll);
 	mem_deref(line->cur);
 	mem_deref(line->next);
 	list_flush(&line->leavel);
@@ -1012,6 +1014,7 @@ static void commit(struct aa_line *line)
 	line->cur  = path;
 	memcpy(line->use, path->use, sizeof(line->use));
 	line->since = aa_now_ms();
+	++line->moves;
 
 	err = aa_account_show(line->acc, aor ? aor->host : NULL,
 			      aor ? aor->port : 0);
@@ -1529,6 +1532,8 @@ static void line_run(struct aa_line *line)
 	leaving_steps(line);
 	aa_account_settle(line->acc);
 	publish(line);
+	if (aa_line_registered(line))
+		aa_callmove_moved(line);
 	report_down(line);
 	schedule(line);
 }
@@ -1607,6 +1612,68 @@ void aa_line_probe(struct aa_line *line)
 		line->cur->retry_at = 0;
 
 	aa_line_kick(line);
+}
+
+
+/* The flow that calls go over */
+static struct aa_flow *call_flow(const struct aa_line *line)
+{
+	if (!line->cur)
+		return NULL;
+
+	return line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
+		!path_route(line, line->cur) ?
+		aa_line_flow(line, AA_ROLE_PROXY, line->use[AA_ROLE_PROXY]) :
+		line->cur->flow;
+}
+
+
+/**
+ * Something that was sent stays unanswered: look at the next hop now
+ *
+ * @param line Line
+ */
+void aa_line_check(struct aa_line *line)
+{
+	if (!line || line->ended)
+		return;
+
+	aa_flow_check(call_flow(line));
+}
+
+
+/**
+ * A request over the path in force failed: no server answered it
+ *
+ * @param line   Line
+ * @param reason What was seen
+ */
+void aa_line_suspect(struct aa_line *line, const char *reason)
+{
+	struct aa_flow *flow;
+
+	if (!line || line->ended)
+		return;
+
+	flow = call_flow(line);
+	if (aa_flow_kept(flow))
+		aa_flow_check(flow);
+	else
+		aa_flow_fail(flow, reason, 0);
+}
+
+
+/**
+ * Tell that a call is dialled again over the path in force
+ *
+ * @param line Line
+ * @param uri  Who was called
+ * @param took Since it was dialled first [ms]
+ */
+void aa_line_call_moved(struct aa_line *line, const char *uri, uint64_t took)
+{
+	change(line, AA_JOURNAL_CALL_MOVED, uri, line->cur ?
+	       path_name(line, line->cur) : "", took);
 }
 
 

@@ -90,6 +90,9 @@ struct aa_line {
 	uint64_t hold_set;      /**< when that was                          */
 	double budget;          /**< REGISTERs that may be sent now         */
 	uint64_t budget_at;     /**< when that was counted                  */
+	struct list calll;      /**< calls not answered yet (callmove.c)    */
+	uint32_t moves;         /**< how often another path came into force */
+	bool redialling;        /**< a call is being dialled again          */
 	bool published;         /**< baresip was told at least once         */
 	bool published_up;
 	uint16_t published_scode;
@@ -113,6 +116,9 @@ void aa_line_kick(struct aa_line *line);
 void aa_line_refresh(struct aa_line *line);
 void aa_line_mode_set(struct aa_line *line, enum aa_mode mode);
 void aa_line_probe(struct aa_line *line);
+void aa_line_check(struct aa_line *line);
+void aa_line_suspect(struct aa_line *line, const char *reason);
+void aa_line_call_moved(struct aa_line *line, const char *uri, uint64_t took);
 void aa_line_end(struct aa_line *line, const struct ua *dying);
 void aa_line_release(struct aa_line *line);
 

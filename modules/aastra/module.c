@@ -15,6 +15,7 @@
 #include "binding.h"
 #include "account.h"
 #include "line.h"
+#include "callmove.h"
 #include "command.h"
 #include "module.h"
 
@@ -306,10 +307,19 @@ static void ua_disappears(struct ua *ua)
 }
 
 
-static void event_handler(enum aa_event ev, struct ua *ua, const char *name)
+static void kick_all(void)
 {
 	struct le *le;
-	(void)name;
+
+	for (le = list_head(&aastra.phone.linel); le; le = le->next)
+		aa_line_kick(le->data);
+}
+
+
+static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
+			  const char *prm)
+{
+	struct aa_line *line;
 
 	if (aastra.closing)
 		return;
@@ -332,9 +342,20 @@ static void event_handler(enum aa_event ev, struct ua *ua, const char *name)
 			ua_disappears(ua);
 		break;
 
+	case AA_EVENT_CALL_OFFER:
+		line = aa_line_find_ua(&aastra.phone, ua);
+		aa_callmove_offer(line, ua, call);
+		kick_all();
+		break;
+
+	case AA_EVENT_CALL_CLOSED:
+		line = aa_line_find_ua(&aastra.phone, ua);
+		aa_callmove_closed(line, call, prm);
+		kick_all();
+		break;
+
 	case AA_EVENT_CALL:
-		for (le = list_head(&aastra.phone.linel); le; le = le->next)
-			aa_line_kick(le->data);
+		kick_all();
 		break;
 
 	default:
