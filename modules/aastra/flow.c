@@ -58,6 +58,7 @@ struct aa_flow {
 	enum aa_flow_state state;
 	bool outbound;          /* server speaks RFC 5626                   */
 	struct sa dst;          /* where answers come from                  */
+	uint64_t received;      /* bytes, when the CRLF was sent            */
 	struct sa mapped;       /* how the server sees us, UDP              */
 	struct aa_conn conn;
 	int icmp_fd;            /* hears of ICMP errors, UDP                */
@@ -481,33 +482,41 @@ static int options_send(struct aa_flow *flow)
 static void pong_handler(void *arg)
 {
 	struct aa_flow *flow = arg;
-	uint32_t silence;
+	uint64_t received;
 	int err;
 
-	err = aa_conn_silence(&flow->conn, &silence);
+	err = aa_conn_received(&flow->conn, &received);
 	if (err) {
 		flow_down_err(flow, err);
 		return;
 	}
 
-	/* the kernel counts in ticks */
-	if (silence + 10 >= flow->transaction) {
+	if (received == flow->received) {
 		flow_down(flow, "no answer to keep-alive", 0);
 		return;
 	}
 
 	++flow->successes;
 	flow->failures = 0;
-	schedule_check(flow);
 	notify(flow);
 }
 
 
 static int crlf_send(struct aa_flow *flow)
 {
-	struct mbuf *mb = mbuf_alloc(8);
+	struct mbuf *mb;
 	int err;
 
+	/* by the time of the next one there is an answer, or none */
+	schedule_check(flow);
+	if (tmr_isrunning(&flow->tmr_pong))
+		return 0;
+
+	err = aa_conn_received(&flow->conn, &flow->received);
+	if (err)
+		return err;
+
+	mb = mbuf_alloc(8);
 	if (!mb)
 		return ENOMEM;
 

@@ -45,7 +45,12 @@ enum {
 
 	/* REGISTER exchanges of a line that faults may cause, per minute */
 	BUDGET_PER_MIN  = 20,
-	BUDGET_BURST    = 10
+	BUDGET_BURST    = 10,
+
+	/* REGISTER exchanges of all lines, per second; the first few go at
+	   once, so that a phone with few lines does not wait at all */
+	PACE_PER_SECOND = 50,
+	PACE_BURST      = 10
 };
 
 
@@ -760,6 +765,22 @@ static void fault_note(struct aa_line *line, const char *reason)
 }
 
 
+/**
+ * Why the server that decides a line's route is not used, though it may answer
+ *
+ * @param line Line
+ * @param rank Which one
+ *
+ * @return Penalty
+ */
+const struct aa_penalty *aa_line_penalty(const struct aa_line *line,
+					 enum aa_rank rank)
+{
+	return line && rank < AA_RANK_COUNT ?
+		&line->pen[route_role(line)][rank] : NULL;
+}
+
+
 /* ---- leaving a path --------------------------------------------------- */
 
 
@@ -1034,6 +1055,9 @@ static void commit(struct aa_line *line)
 
 	if (old)
 		leave(line, old);
+
+	if (line->phone->changedh)
+		line->phone->changedh();
 }
 
 
@@ -1308,6 +1332,35 @@ static bool budget_take(struct aa_line *line, struct aa_path *path)
 }
 
 
+/*
+ * A phone with hundreds of lines that loses its server does not register them
+ * all in the same instant.  Each exchange takes the next free slot; a line
+ * with a call takes none.
+ */
+static bool pace(struct aa_line *line, struct aa_path *path)
+{
+	const uint64_t interval = 1000 / PACE_PER_SECOND;
+	const uint64_t now = aa_now_ms();
+	struct aa_phone *phone = line->phone;
+	uint64_t slot;
+
+	if (path->forced || path->paced || aa_account_calls(line->acc)) {
+		path->paced = false;
+		return true;
+	}
+
+	slot = MAX(phone->pace_slot, now - PACE_BURST * interval);
+	phone->pace_slot = slot + interval;
+	if (slot <= now)
+		return true;
+
+	path->paced    = true;
+	path->retry_at = slot + rand_u16() % interval;
+
+	return false;
+}
+
+
 static void attempt(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t now = aa_now_ms();
@@ -1319,7 +1372,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	    aa_flow_state(path->flow) == AA_FLOW_DOWN)
 		return;
 
-	if (!budget_take(line, path))
+	if (!pace(line, path) || !budget_take(line, path))
 		return;
 
 	err = aa_binding_register(path->b);

@@ -22,6 +22,8 @@ struct aa_phone {
 	struct list flowl;      /**< flows, shared (struct aa_flow)         */
 	struct list farewelll;  /**< bindings of lines that ended           */
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
+	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
+	void (*changedh)(void); /**< a line changed what it shall remember  */
 };
 
 /** One way to be registered: a server of each role, and a binding there */
@@ -35,6 +37,7 @@ struct aa_path {
 	bool registered;        /**< the latest word was a 2xx              */
 	bool wants;             /**< has to be registered (again)           */
 	bool forced;            /**< asked for by the user: no budget       */
+	bool paced;             /**< has waited for its turn                */
 	bool clean;             /**< its registrar said the binding is gone */
 
 	/* on its way out */
@@ -122,6 +125,8 @@ void aa_line_call_moved(struct aa_line *line, const char *uri, uint64_t took);
 void aa_line_end(struct aa_line *line, const struct ua *dying);
 void aa_line_release(struct aa_line *line);
 
+const struct aa_penalty *aa_line_penalty(const struct aa_line *line,
+					 enum aa_rank rank);
 bool aa_line_registered(const struct aa_line *line);
 uint64_t aa_line_hold_down(const struct aa_line *line);
 enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);

@@ -17,6 +17,7 @@
 #include "line.h"
 #include "callmove.h"
 #include "command.h"
+#include "warm.h"
 #include "module.h"
 
 
@@ -49,6 +50,7 @@
 
 
 enum {
+	SAVE_DELAY_MS = 1000,   /* several changes are written once         */
 	ACCOUNTS_MAX = 10000    /* accounts looked at in one go             */
 };
 
@@ -59,6 +61,8 @@ static struct {
 	struct sip_lsnr *lsnr;
 	struct list ignorel;    /* user agents that are not ours            */
 	struct tmr tmr;         /* looks for accounts without an event      */
+	struct tmr tmr_save;    /* what lines remember is to be written     */
+	char path_warm[512];    /* where                                    */
 	uint32_t count;         /* lines so far                             */
 	bool late;              /* loaded after account.so                  */
 	bool closing;
@@ -217,6 +221,7 @@ static int line_adopt(struct ua *ua, uint32_t n)
 	     account_aor(ua_account(ua)), aa_scenario_name(lc.scenario),
 	     lc.outbound ? "on" : "off");
 
+	aa_warm_load(line, aastra.path_warm);
 	aa_line_start(line);
 
 	return 0;
@@ -525,6 +530,29 @@ static void uuid_init(char *uuid, size_t sz, const char *path)
 }
 
 
+/* ---- what lines remember ---------------------------------------------- */
+
+
+static void save_handler(void *arg)
+{
+	static bool said;
+	int err;
+	(void)arg;
+
+	err = aa_warm_save(&aastra.phone, aastra.path_warm);
+	if (err && !said)
+		warning("aastra: %s: could not be written (%m)\n",
+			aastra.path_warm, err);
+	said = err != 0;
+}
+
+
+static void changed_handler(void)
+{
+	tmr_start(&aastra.tmr_save, SAVE_DELAY_MS, save_handler, NULL);
+}
+
+
 /* ---- the module ------------------------------------------------------- */
 
 
@@ -564,6 +592,11 @@ static int module_init(void)
 	}
 
 	uuid_init(aastra.phone.uuid, sizeof(aastra.phone.uuid), path);
+
+	if (re_snprintf(aastra.path_warm, sizeof(aastra.path_warm),
+			"%s/aastra_servers", path) < 0)
+		aastra.path_warm[0] = '\0';
+	aastra.phone.changedh = changed_handler;
 
 	err = aa_config_alloc(&aastra.cfg, path, config_handler, NULL);
 	if (err) {
@@ -609,6 +642,11 @@ static int module_close(void)
 
 	aastra.closing = true;
 	tmr_cancel(&aastra.tmr);
+	if (tmr_isrunning(&aastra.tmr_save)) {
+		tmr_cancel(&aastra.tmr_save);
+		save_handler(NULL);
+	}
+
 	aa_compat_close();
 	aa_command_unregister();
 

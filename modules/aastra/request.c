@@ -14,9 +14,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>     /* glibc's struct tcp_info is too old */
 #include <re.h>
 #include "request.h"
+
+
+/* RFC 9293 3.3.2, as the kernel numbers them */
+enum {
+	STATE_ESTABLISHED = 1,
+	STATE_SYN_SENT    = 2
+};
 
 
 struct aa_req {
@@ -154,8 +161,8 @@ static bool is_tcp_client(int fd)
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len))
 		return false;
 
-	return ti.tcpi_state == TCP_SYN_SENT ||
-		ti.tcpi_state == TCP_ESTABLISHED;
+	return ti.tcpi_state == STATE_SYN_SENT ||
+		ti.tcpi_state == STATE_ESTABLISHED;
 }
 
 
@@ -313,28 +320,29 @@ void aa_conn_user_timeout(const struct aa_conn *conn, uint32_t ms)
 
 
 /**
- * How long has nothing been received on a connection?
+ * How much has been received on a connection?
  *
- * @param conn Connection
- * @param ms   Set to the time since data last came in [ms]
+ * @param conn  Connection
+ * @param bytes Set to the number of bytes
  *
  * @return 0 if success, ENOTCONN if the connection is gone
  */
-int aa_conn_silence(const struct aa_conn *conn, uint32_t *ms)
+int aa_conn_received(const struct aa_conn *conn, uint64_t *bytes)
 {
 	struct tcp_info ti;
 	socklen_t len = sizeof(ti);
 
-	if (!ms)
+	if (!bytes)
 		return EINVAL;
 
 	if (!aa_conn_isset(conn))
 		return ENOTCONN;
 
+	memset(&ti, 0, sizeof(ti));
 	if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &ti, &len))
 		return errno;
 
-	*ms = ti.tcpi_last_data_recv;
+	*bytes = ti.tcpi_bytes_received;
 
 	return 0;
 }

@@ -1,0 +1,195 @@
+/**
+ * @file warm.c  What a line remembers over a restart of baresip
+ *
+ * A phone that is switched on in the middle of an outage shall not begin with
+ * the dead server.  One line of text per line of the phone: its AOR, the
+ * ranks in force, the hold-down, and how long the primary is still punished.
+ * Times are wall-clock ones, since the phone may have been off for hours.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <stdio.h>
+#include <errno.h>
+#include <unistd.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "account.h"
+#include "line.h"
+#include "warm.h"
+
+
+enum {
+	TEXT_MAX   = 512,
+	AGE_MAX_MS = 24 * 3600 * 1000   /* older than a day: forgotten      */
+};
+
+static const char header[] = "# aastra.so: servers in force, version 1";
+
+
+static const char *own_aor(const struct aa_line *line)
+{
+	return account_aor(aa_account_prim(line->acc));
+}
+
+
+static uint64_t left(uint64_t until, uint64_t now)
+{
+	return until > now ? until - now : 0;
+}
+
+
+static int line_print(FILE *f, const struct aa_line *line)
+{
+	const struct aa_penalty *pen = aa_line_penalty(line, AA_RANK_PRIMARY);
+	const uint64_t now = aa_now_ms();
+	char text[TEXT_MAX];
+	int n;
+
+	n = re_snprintf(text, sizeof(text), "%s %d %d %d %llu %llu %u %llu\n",
+			own_aor(line), line->use[AA_ROLE_OUTBOUND],
+			line->use[AA_ROLE_PROXY], line->use[AA_ROLE_REGISTRAR],
+			aa_wall_ms(), aa_line_hold_down(line),
+			pen ? pen->failures : 0,
+			pen ? left(pen->until, now) : 0);
+	if (n < 0)
+		return ENOMEM;
+
+	return fwrite(text, 1, (size_t)n, f) == (size_t)n ? 0 : EIO;
+}
+
+
+/**
+ * Write down what all lines shall remember
+ *
+ * @param phone Phone
+ * @param path  File; it is replaced as a whole or not at all
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_warm_save(const struct aa_phone *phone, const char *path)
+{
+	char tmp[TEXT_MAX];
+	const struct le *le;
+	FILE *f;
+	int err = 0;
+
+	if (!phone || !str_isset(path))
+		return EINVAL;
+
+	if (re_snprintf(tmp, sizeof(tmp), "%s.new", path) < 0)
+		return ENAMETOOLONG;
+
+	f = fopen(tmp, "we");
+	if (!f)
+		return errno;
+
+	if (fprintf(f, "%s\n", header) < 0)
+		err = EIO;
+
+	for (le = list_head(&phone->linel); le && !err; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (line->cur)
+			err = line_print(f, line);
+	}
+
+	if (!err && fflush(f))
+		err = errno;
+	if (!err && fsync(fileno(f)))
+		err = errno;
+	if (fclose(f) && !err)
+		err = errno;
+	if (!err && rename(tmp, path))
+		err = errno;
+	if (err)
+		(void)unlink(tmp);
+
+	return err;
+}
+
+
+static bool rank_ok(int rank)
+{
+	return rank >= AA_RANK_NONE && rank < AA_RANK_COUNT;
+}
+
+
+static bool line_scan(struct aa_line *line, const char *text)
+{
+	unsigned long long saved, hold, pen_left;
+	const uint64_t wall = aa_wall_ms(), now = aa_now_ms();
+	struct aa_penalty *pen;
+	unsigned failures;
+	char aor[256];
+	uint64_t age;
+	int op, px, rg;
+
+	if (8 != sscanf(text, "%255s %d %d %d %llu %llu %u %llu", aor, &op,
+			&px, &rg, &saved, &hold, &failures, &pen_left))
+		return false;
+
+	if (0 != strcmp(aor, own_aor(line)))
+		return false;
+
+	if (!rank_ok(op) || !rank_ok(px) || !rank_ok(rg) || saved > wall ||
+	    wall - saved > AGE_MAX_MS)
+		return true;
+
+	age = wall - saved;
+	line->use[AA_ROLE_OUTBOUND]  = (enum aa_rank)op;
+	line->use[AA_ROLE_PROXY]     = (enum aa_rank)px;
+	line->use[AA_ROLE_REGISTRAR] = (enum aa_rank)rg;
+
+	line->hold_ms  = MIN((uint64_t)hold, (uint64_t)3600 * 1000);
+	line->hold_set = now;
+
+	pen = (struct aa_penalty *)(uintptr_t)
+		aa_line_penalty(line, AA_RANK_PRIMARY);
+	if (pen && pen_left > age) {
+		pen->failures = MIN(failures, 16);
+		pen->until = now + MIN((uint64_t)pen_left - age,
+				       (uint64_t)AGE_MAX_MS);
+		str_ncpy(pen->reason, "failed before the restart",
+			 sizeof(pen->reason));
+	}
+
+	return true;
+}
+
+
+/**
+ * Let a line begin where it was before the restart
+ *
+ * What cannot be read is as good as nothing: the line begins at its primary.
+ *
+ * @param line Line, not started yet
+ * @param path File
+ */
+void aa_warm_load(struct aa_line *line, const char *path)
+{
+	char text[TEXT_MAX];
+	unsigned n = 0;
+	FILE *f;
+
+	if (!line || !str_isset(path))
+		return;
+
+	f = fopen(path, "re");
+	if (!f)
+		return;
+
+	if (!fgets(text, (int)sizeof(text), f) ||
+	    0 != strncmp(text, header, sizeof(header) - 1))
+		goto out;
+
+	while (n++ < 100000 && fgets(text, (int)sizeof(text), f)) {
+		if (line_scan(line, text))
+			break;
+	}
+
+ out:
+	(void)fclose(f);
+}
