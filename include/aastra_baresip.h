@@ -150,6 +150,7 @@ int uag_event_register(ua_event_h *h, void *arg);
 void uag_event_unregister(ua_event_h *h);
 const char *uag_event_str(enum ua_event ev);
 struct sip *uag_sip(void);
+int uag_reset_transp(bool reg, bool reinvite);
 struct list *uag_list(void);
 
 #if AASTRA_RE_VERSION >= 20000

@@ -41,6 +41,7 @@ struct aa_account {
 	struct sip_strans *held_st;     /* first REGISTER, not answered yet */
 	struct sip_msg *held;
 	bool known;             /* the line has said what its state is      */
+	bool other_call;        /* a call that was made as other is up      */
 	bool publishing;
 	bool ended;
 };
@@ -169,15 +170,85 @@ int aa_account_adopt(struct aa_account **accp, struct ua *ua)
 }
 
 
+/*
+ * baresip's menu, and all else that looks for a call, looks at the user agents
+ * in its list only.  A call belongs to its user agent's list of calls and to
+ * nothing else there, so the calls go with the line.
+ */
+static void calls_move(const struct ua *from, const struct ua *to)
+{
+	struct list *src = ua_calls(from), *dst = ua_calls(to);
+	struct le *le;
+
+	while ((le = list_head(src))) {
+		void *call = le->data;
+
+		list_unlink(le);
+		list_append(dst, le, call);
+	}
+}
+
+
+/* Calls that were made as the user agent that is to be freed */
+static void calls_end(struct aa_account *acc)
+{
+	struct le *le;
+
+	while (acc->other_call && (le = list_head(ua_calls(acc->own))))
+		ua_hangup(acc->own, le->data, 0, NULL);
+}
+
+
 static void show_own(struct aa_account *acc)
 {
 	if (acc->shown == acc->own)
 		return;
 
 	acc->le->data = acc->own;
+	calls_move(acc->other, acc->own);
 	if (aa_compat_current() == acc->other)
 		aa_compat_current_set(acc->own);
 	acc->shown = acc->own;
+}
+
+
+/*
+ * libre would put its own name before the registrar's into the response, and
+ * baresip would show that one.
+ */
+static int reply_ok(const struct aa_account_state *st,
+		    const struct sip_msg *msg, const struct sip_addr *addr)
+{
+	struct mbuf *mb = mbuf_alloc(512);
+	struct sa dst;
+	int err;
+
+	if (!mb)
+		return ENOMEM;
+
+	err = mbuf_printf(mb, "SIP/2.0 200 OK\r\n"
+			  "Via: %r\r\n"
+			  "To: %r;tag=%016llx\r\n"
+			  "From: %r\r\n"
+			  "Call-ID: %r\r\n"
+			  "CSeq: %u %r\r\n"
+			  "Contact: <%r>;expires=%u\r\n"
+			  "%s%s%s"
+			  "Content-Length: 0\r\n"
+			  "\r\n",
+			  &msg->via.val, &msg->to.val, msg->tag,
+			  &msg->from.val, &msg->callid, msg->cseq.num,
+			  &msg->cseq.met, &addr->auri, st->expires,
+			  str_isset(st->server) ? "Server: " : "", st->server,
+			  str_isset(st->server) ? "\r\n" : "");
+	mb->pos = 0;
+	sip_reply_addr(&dst, msg, true);
+	if (!err)
+		err = sip_send(uag_sip(), msg->sock, msg->tp, &dst, mb);
+
+	mem_deref(mb);
+
+	return err;
 }
 
 
@@ -188,23 +259,14 @@ static void reply(struct aa_account *acc, struct sip_strans **stp,
 	const struct sip_hdr *hdr = sip_msg_hdr(msg, SIP_HDR_CONTACT);
 	struct sip_addr addr;
 
-	if (!st->up || !hdr || sip_addr_decode(&addr, &hdr->val)) {
-		(void)sip_treply(stp, uag_sip(), msg,
-				 st->scode >= 300 ? st->scode : 503,
-				 str_isset(st->reason) ? st->reason
-				 : "Not Registered");
+	if (st->up && hdr && !sip_addr_decode(&addr, &hdr->val) &&
+	    !reply_ok(st, msg, &addr))
 		return;
-	}
 
-	(void)sip_treplyf(stp, NULL, uag_sip(), msg, false, 200, "OK",
-			  "Contact: <%r>;expires=%u\r\n"
-			  "%s%s%s"
-			  "Content-Length: 0\r\n"
-			  "\r\n",
-			  &addr.auri, st->expires,
-			  str_isset(st->server) ? "Server: " : "",
-			  st->server,
-			  str_isset(st->server) ? "\r\n" : "");
+	(void)sip_treply(stp, uag_sip(), msg,
+			 st->scode >= 300 ? st->scode : 503,
+			 str_isset(st->reason) ? st->reason
+			 : "Not Registered");
 }
 
 
@@ -269,6 +331,7 @@ void aa_account_release(struct aa_account *acc)
 	(void)answer_held(acc);
 	acc->ended = true;
 	show_own(acc);
+	calls_end(acc);
 	acc->other = mem_deref(acc->other);
 
 	a = ua_account(acc->own);
@@ -524,7 +587,9 @@ static int other_ensure(struct aa_account *acc, const char *host,
 	    acc->other_port == port)
 		return 0;
 
-	if (acc->other && (acc->shown == acc->other || has_calls(acc->other)))
+	/* a call that was made as the other one refers to it */
+	if (acc->other && (acc->shown == acc->other ||
+			   aa_account_calls(acc)))
 		return EBUSY;
 
 	return other_alloc(acc, host, port);
@@ -591,6 +656,7 @@ int aa_account_show(struct aa_account *acc, const char *host, uint16_t port)
 
 	acc->le->data = ua;
 	acc->shown = ua;
+	calls_move(old, ua);
 	ua_unregister(old);
 	aa_account_settle(acc);
 
@@ -599,9 +665,9 @@ int aa_account_show(struct aa_account *acc, const char *host, uint16_t port)
 
 
 /**
- * Bring in order what could not be done at once: a user agent that has left
- * the list is current only as long as it has a call, and the route of calls
- * is in force again after baresip registered by itself
+ * Bring in order what could not be done at once: the user agent that is shown
+ * is the current one, and the route of calls is in force again after baresip
+ * registered by itself
  *
  * @param acc Account
  */
@@ -614,8 +680,11 @@ void aa_account_settle(struct aa_account *acc)
 
 	hidden = acc->shown == acc->own ? acc->other : acc->own;
 
-	if (hidden && aa_compat_current() == hidden && !has_calls(hidden))
+	if (hidden && aa_compat_current() == hidden)
 		aa_compat_current_set(acc->shown);
+
+	if (!aa_account_calls(acc))
+		acc->other_call = false;
 
 	aa_account_route(acc, acc->route);
 }
@@ -634,7 +703,8 @@ void aa_account_route(struct aa_account *acc, const char *route)
 	if (!acc)
 		return;
 
-	if (route != acc->route) {
+	if (route != acc->route &&
+	    0 != str_cmp(route ? route : "", acc->route ? acc->route : "")) {
 		if (route && str_dup(&copy, route))
 			return;
 		mem_deref(acc->route);
@@ -789,6 +859,19 @@ const struct ua *aa_account_hidden_match(const struct aa_account *acc,
 
 	return pl_strcasecmp(cuser, ua_local_cuser(hidden)) ? NULL
 		: acc->shown;
+}
+
+
+/**
+ * Something happened to a call of the line
+ *
+ * @param acc Account
+ * @param ua  User agent that the call was made as
+ */
+void aa_account_call_seen(struct aa_account *acc, const struct ua *ua)
+{
+	if (acc && acc->other && ua == acc->other)
+		acc->other_call = true;
 }
 
 

@@ -27,7 +27,6 @@ enum {
 
 struct aa_binding {
 	struct sip *sip;
-	struct sip_dialog *dlg;
 	struct sip_auth *auth;
 	struct aa_req *req;
 	struct aa_conn *conn;
@@ -39,6 +38,11 @@ struct aa_binding {
 	char *dispname;
 	char *contact;          /* URI as it was sent                       */
 	char *server;           /* Server header of the registrar           */
+	char *hop;              /* next hop, NULL: the Request-URI's        */
+	bool route;             /* the hop is named in a Route header       */
+	uint64_t callid;        /* the same for all requests, RFC 3261 10.2 */
+	uint64_t tag;
+	uint32_t cseq;
 	sip_auth_h *authh;
 	aa_binding_h *h;
 	void *arg;
@@ -55,7 +59,6 @@ struct aa_binding {
 	bool sent;              /* a REGISTER that may make it was sent     */
 	bool ok;                /* the registrar has it                     */
 	bool leaving;           /* being unregistered                       */
-	bool clearing;          /* a stand-in that removes another's        */
 };
 
 
@@ -78,7 +81,7 @@ static void destructor(void *arg)
 	tmr_cancel(&b->tmr);
 	mem_deref(b->req);
 	mem_deref(b->auth);
-	mem_deref(b->dlg);
+	mem_deref(b->hop);
 	mem_deref(b->cuser);
 	mem_deref(b->instance);
 	mem_deref(b->registrar);
@@ -376,7 +379,7 @@ static int send_handler(enum sip_transp tp, const struct sa *src,
 	(void)dst;
 
 	/* what is to be removed has the address that it was made with */
-	if (!b->clearing && !b->leaving)
+	if (!b->leaving)
 		err = contact_set(b, tp, src);
 	if (!err && !b->contact)
 		err = contact_set(b, tp, src);
@@ -397,6 +400,29 @@ static int send_handler(enum sip_transp tp, const struct sa *src,
 }
 
 
+static int print_headers(struct re_printf *pf, const struct aa_binding *b)
+{
+	int err = 0;
+
+	if (b->hop && b->route)
+		err = re_hprintf(pf, "Route: <%s;lr>\r\n", b->hop);
+
+	err |= re_hprintf(pf, "To: <%s>\r\n"
+			  "From: %s%s%s<%s>;tag=%016llx\r\n"
+			  "Call-ID: %016llx\r\n"
+			  "CSeq: %u REGISTER\r\n"
+			  "User-Agent: baresip/%s aastra/%s\r\n",
+			  b->aor,
+			  b->dispname ? "\"" : "",
+			  b->dispname ? b->dispname : "",
+			  b->dispname ? "\" " : "",
+			  b->aor, b->tag, b->callid, b->cseq,
+			  aa_compat_baresip_version(), AASTRA_VERSION);
+
+	return err;
+}
+
+
 static int request(struct aa_binding *b)
 {
 	struct aa_req_prm prm;
@@ -406,7 +432,8 @@ static int request(struct aa_binding *b)
 	memset(&prm, 0, sizeof(prm));
 	prm.sip     = b->sip;
 	prm.met     = "REGISTER";
-	prm.dlg     = b->dlg;
+	prm.uri     = b->registrar;
+	prm.hop     = b->hop;
 	prm.auth    = b->auth;
 	prm.timeout = b->leaving ? MIN(b->transaction, FAREWELL_MS)
 		: b->transaction;
@@ -416,15 +443,18 @@ static int request(struct aa_binding *b)
 	prm.arg     = b;
 
 	++b->requests;
+	++b->cseq;
 	if (!b->leaving)
 		b->sent = true;
 
 	return aa_req_send(&b->req, &prm,
+			   "%H"
 			   "%s"
 			   "Allow: INVITE,ACK,BYE,CANCEL,OPTIONS,NOTIFY,"
 			   "SUBSCRIBE,INFO,MESSAGE,REFER\r\n"
 			   "Content-Length: 0\r\n"
 			   "\r\n",
+			   print_headers, b,
 			   b->instance ? "Supported: outbound, path\r\n" :
 			   "Supported: path\r\n");
 }
@@ -441,7 +471,6 @@ static int request(struct aa_binding *b)
 int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 {
 	struct aa_binding *b;
-	const char *routev[1];
 	int err;
 
 	if (!bp || !prm || !prm->sip || !prm->registrar || !prm->aor ||
@@ -451,14 +480,6 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 	b = mem_zalloc(sizeof(*b), destructor);
 	if (!b)
 		return ENOMEM;
-
-	routev[0] = prm->route;
-	err = sip_dialog_alloc(&b->dlg, prm->registrar, prm->aor,
-			       prm->dispname, prm->aor,
-			       prm->route ? routev : NULL,
-			       prm->route ? 1 : 0);
-	if (err)
-		goto out;
 
 	err = sip_auth_alloc(&b->auth, auth_handler, b, false);
 	if (err)
@@ -477,7 +498,9 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 	}
 
 	b->sip          = prm->sip;
-	b->conn         = prm->conn;
+	b->callid       = rand_u64();
+	b->tag          = rand_u64();
+	b->cseq         = rand_u16();
 	b->regid        = prm->regid;
 	b->want_expires = prm->expires;
 	b->renewal      = prm->renewal;
@@ -539,63 +562,6 @@ int aa_binding_unregister(struct aa_binding *b)
 
 
 /**
- * Remove the binding of a path that is dead, over another one
- *
- * A registrar shared by both paths keeps the old binding until it expires,
- * and would send calls to it.  RFC 3261 10.2.2 lets any route carry the
- * removal; the old Contact and reg-id say which is meant.
- *
- * @param bp    Pointer to a stand-in, which does the removal and then tells
- *              AA_BINDING_GONE
- * @param old   Binding to remove
- * @param route Next hop, NULL: the Request-URI's
- * @param conn  Connection of that route, may be NULL
- * @param h     Told AA_BINDING_GONE, with the old one's argument
- *
- * @return 0 if success, otherwise errorcode
- */
-int aa_binding_clear(struct aa_binding **bp, const struct aa_binding *old,
-		     const char *route, struct aa_conn *conn, aa_binding_h *h)
-{
-	struct aa_binding_prm prm;
-	struct aa_binding *b;
-	int err;
-
-	if (!bp || !old || !old->contact)
-		return EINVAL;
-
-	memset(&prm, 0, sizeof(prm));
-	prm.sip         = old->sip;
-	prm.registrar   = old->registrar;
-	prm.aor         = old->aor;
-	prm.route       = route;
-	prm.cuser       = old->cuser;
-	prm.instance    = old->instance;
-	prm.regid       = old->regid;
-	prm.transaction = old->transaction;
-	prm.conn        = conn;
-	prm.authh       = old->authh;
-	prm.h           = h;
-	prm.arg         = old->arg;
-
-	err = aa_binding_alloc(&b, &prm);
-	if (err)
-		return err;
-
-	b->clearing = true;
-	err = str_dup(&b->contact, old->contact);
-	if (!err)
-		err = aa_binding_unregister(b);
-	if (err)
-		mem_deref(b);
-	else
-		*bp = b;
-
-	return err;
-}
-
-
-/**
  * Give a binding to another owner
  *
  * @param b     Binding
@@ -628,6 +594,7 @@ void aa_binding_halt(struct aa_binding *b)
 
 	tmr_cancel(&b->tmr);
 	b->req = mem_deref(b->req);
+	b->leaving = false;
 }
 
 
@@ -641,6 +608,8 @@ void aa_binding_halt(struct aa_binding *b)
 void aa_binding_farewell(struct aa_binding *b)
 {
 	char regid[16];
+	struct uri hop;
+	struct pl pl;
 
 	if (!b || !b->ok || !b->contact)
 		return;
@@ -648,15 +617,21 @@ void aa_binding_farewell(struct aa_binding *b)
 	aa_binding_halt(b);
 	(void)re_snprintf(regid, sizeof(regid), "%u", b->regid);
 
-	(void)sip_drequestf(NULL, b->sip, true, "REGISTER", b->dlg, 0,
-			    b->auth, NULL, NULL, NULL,
-			    "Contact: <%s>;expires=0%s%s%s%s\r\n"
-			    "Content-Length: 0\r\n"
-			    "\r\n", b->contact,
-			    b->instance ? ";+sip.instance=\"<urn:uuid:" : "",
-			    b->instance ? b->instance : "",
-			    b->instance ? ">\";reg-id=" : "",
-			    b->instance ? regid : "");
+	pl_set_str(&pl, b->hop ? b->hop : b->registrar);
+	if (uri_decode(&hop, &pl))
+		return;
+
+	++b->cseq;
+	(void)sip_requestf(NULL, b->sip, true, "REGISTER", b->registrar, &hop,
+			   b->auth, NULL, NULL, NULL,
+			   "%H"
+			   "Contact: <%s>;expires=0%s%s%s%s\r\n"
+			   "Content-Length: 0\r\n"
+			   "\r\n", print_headers, b, b->contact,
+			   b->instance ? ";+sip.instance=\"<urn:uuid:" : "",
+			   b->instance ? b->instance : "",
+			   b->instance ? ">\";reg-id=" : "",
+			   b->instance ? regid : "");
 	b->ok = false;
 }
 
@@ -689,33 +664,38 @@ bool aa_binding_maybe(const struct aa_binding *b)
 
 
 /**
- * Send the binding's requests over another next hop from now on
+ * Say where the binding's requests go from now on
  *
- * The Contact and the reg-id stay, so that the registrar takes what comes for
- * the same binding (RFC 5626 6).
+ * Call-ID, Contact and reg-id stay, so that the registrar takes them for the
+ * same client's and orders them by their CSeq (RFC 3261 10.3), whatever way
+ * they come.  So the binding of a dead path can be removed over another one.
  *
  * @param b     Binding, without a request in flight
- * @param route Next hop, NULL: the Request-URI's
+ * @param hop   Next hop, NULL: the Request-URI's
+ * @param route True to name it in a Route header
+ * @param conn  Learns a connection that is opened, may be NULL
  *
  * @return 0 if success, otherwise errorcode
  */
-int aa_binding_route_set(struct aa_binding *b, const char *route)
+int aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
+		       struct aa_conn *conn)
 {
-	struct sip_dialog *dlg;
-	const char *routev[1];
+	char *copy = NULL;
 	int err;
 
 	if (!b || b->req)
 		return EINVAL;
 
-	routev[0] = route;
-	err = sip_dialog_alloc(&dlg, b->registrar, b->aor, b->dispname, b->aor,
-			       route ? routev : NULL, route ? 1 : 0);
-	if (err)
-		return err;
+	if (hop) {
+		err = str_dup(&copy, hop);
+		if (err)
+			return err;
+	}
 
-	mem_deref(b->dlg);
-	b->dlg = dlg;
+	mem_deref(b->hop);
+	b->hop   = copy;
+	b->route = route;
+	b->conn  = conn;
 
 	return 0;
 }

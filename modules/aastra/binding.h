@@ -39,14 +39,12 @@ struct aa_binding_prm {
 	const char *registrar;  /**< Request-URI                            */
 	const char *aor;        /**< To and From                            */
 	const char *dispname;   /**< display name, may be NULL              */
-	const char *route;      /**< next hop, NULL: the Request-URI's      */
 	const char *cuser;      /**< user part of the Contact               */
 	const char *instance;   /**< UUID of the phone, NULL: no outbound   */
 	unsigned regid;         /**< tells paths apart, 1..                 */
 	uint32_t expires;       /**< wanted [s]                             */
 	uint32_t renewal;       /**< refreshed so long before its end [s]   */
 	uint32_t transaction;   /**< time-out of a request [ms]             */
-	struct aa_conn *conn;   /**< learns a connection it opens, or NULL  */
 	sip_auth_h *authh;      /**< asked for credentials                  */
 	aa_binding_h *h;        /**< told what happens                      */
 	void *arg;              /**< argument of both                       */
@@ -57,10 +55,8 @@ int  aa_binding_alloc(struct aa_binding **bp,
 		      const struct aa_binding_prm *prm);
 int  aa_binding_register(struct aa_binding *b);
 int  aa_binding_unregister(struct aa_binding *b);
-int  aa_binding_clear(struct aa_binding **bp, const struct aa_binding *old,
-		      const char *route, struct aa_conn *conn,
-		      aa_binding_h *h);
-int  aa_binding_route_set(struct aa_binding *b, const char *route);
+int  aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
+			struct aa_conn *conn);
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg);
 void aa_binding_halt(struct aa_binding *b);

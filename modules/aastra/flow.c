@@ -26,6 +26,7 @@
 #include <re.h>
 #include "request.h"
 #include "compat.h"
+#include "resolve.h"
 #include "flow.h"
 
 
@@ -45,7 +46,8 @@ struct aa_flow {
 	struct list userl;
 	enum sip_transp tp;
 	char *host;
-	char *uri;
+	char *uri;              /* of the address in use                    */
+	char *name;             /* as the administrator wrote it            */
 	char *route;            /* behind this proxy, NULL: next hop itself */
 	uint16_t port;
 	bool keep;
@@ -54,6 +56,14 @@ struct aa_flow {
 	uint32_t flow_timer;    /* the server's Flow-Timer [s], 0: none     */
 	uint32_t base;
 	uint32_t max;
+
+	struct dnsc *dnsc;      /* NULL: the host is an address             */
+	unsigned query_type;
+	struct aa_resolve *resolve;
+	struct aa_targets targets;
+	uint64_t targets_until; /* when the records are too old             */
+	size_t target;          /* address in use                           */
+	size_t tried;           /* addresses that failed one after another  */
 
 	enum aa_flow_state state;
 	bool outbound;          /* server speaks RFC 5626                   */
@@ -115,7 +125,9 @@ static void flow_destructor(void *arg)
 	icmp_close(flow);
 	mem_deref(flow->host);
 	mem_deref(flow->uri);
+	mem_deref(flow->name);
 	mem_deref(flow->route);
+	mem_deref(flow->resolve);
 }
 
 
@@ -176,9 +188,44 @@ static void flow_stop(struct aa_flow *flow)
 	tmr_cancel(&flow->tmr_pong);
 	flow->req = mem_deref(flow->req);
 	flow->ka  = mem_deref(flow->ka);
+	flow->resolve = mem_deref(flow->resolve);
 	icmp_close(flow);
 	flow->flow_timer = 0;
 	flow->outbound = false;
+}
+
+
+static int target_use(struct aa_flow *flow, size_t ix)
+{
+	const struct sa *sa = &flow->targets.v[ix];
+	char *uri;
+	int err;
+
+	err = re_sdprintf(&uri, "sip:%J%s", sa, sip_transp_param(flow->tp));
+	if (err)
+		return err;
+
+	mem_deref(flow->uri);
+	flow->uri    = uri;
+	flow->target = ix;
+	sa_cpy(&flow->dst, sa);
+
+	return 0;
+}
+
+
+/* All addresses of a name are tried before it counts as failed */
+static bool next_target(struct aa_flow *flow)
+{
+	if (flow->targets.n < 2)
+		return false;
+
+	if (++flow->tried >= flow->targets.n) {
+		flow->tried = 0;
+		return false;
+	}
+
+	return 0 == target_use(flow, (flow->target + 1) % flow->targets.n);
 }
 
 
@@ -197,8 +244,18 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 		aa_conn_close(&flow->conn, true);
 
 	flow->successes = 0;
-	++flow->failures;
 	str_ncpy(flow->reason, reason, sizeof(flow->reason));
+
+	if ((flow->keep || flow->state != AA_FLOW_DOWN) && next_target(flow)) {
+		tmr_start(&flow->tmr, 0, probe_handler, flow);
+		if (flow->state == AA_FLOW_UP) {
+			state_set(flow, AA_FLOW_CONNECTING);
+			notify(flow);
+		}
+		return;
+	}
+
+	++flow->failures;
 
 	wait = backoff(flow);
 	wait = MAX(wait, (uint64_t)retry_after * 1000);
@@ -301,6 +358,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 
 	flow->dst = msg->src;
 	flow->reason[0] = '\0';
+	flow->tried = 0;
 
 	if (mapping_changed(flow, msg) || !was_up)
 		++flow->generation;
@@ -535,7 +593,7 @@ static int crlf_send(struct aa_flow *flow)
 }
 
 
-static void check_start(struct aa_flow *flow)
+static void check_address(struct aa_flow *flow)
 {
 	int err;
 
@@ -549,18 +607,81 @@ static void check_start(struct aa_flow *flow)
 }
 
 
-static void probe_handler(void *arg)
+/* The addresses are known, or as good as they will get */
+static void resolved(struct aa_flow *flow)
 {
-	struct aa_flow *flow = arg;
-
 	if (flow->keep) {
-		check_start(flow);
+		check_address(flow);
 		return;
 	}
 
 	/* no traffic of its own: the next request over it will tell */
-	state_set(flow, AA_FLOW_CONNECTING);
+	if (flow->state == AA_FLOW_DOWN)
+		state_set(flow, AA_FLOW_CONNECTING);
+}
+
+
+static void resolve_handler(int err, const struct aa_targets *t, void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (!err) {
+		flow->targets = *t;
+		flow->targets_until = aa_now_ms() + t->ttl_ms;
+		flow->tried = 0;
+		err = target_use(flow, 0);
+	}
+	else if (flow->targets.n) {
+		/* a dead name server does not make known addresses wrong */
+		err = target_use(flow, 0);
+	}
+
+	if (err) {
+		flow_down(flow, aa_resolve_strerror(err), 0);
+		return;
+	}
+
+	resolved(flow);
 	notify(flow);
+}
+
+
+static bool needs_resolving(const struct aa_flow *flow)
+{
+	return flow->dnsc && flow->state != AA_FLOW_UP && !flow->tried &&
+		(!flow->targets.n || aa_now_ms() >= flow->targets_until);
+}
+
+
+static void check_start(struct aa_flow *flow)
+{
+	int err;
+
+	if (flow->resolve)
+		return;
+
+	if (!needs_resolving(flow)) {
+		if (flow->dnsc && flow->state == AA_FLOW_DOWN && !flow->tried)
+			(void)target_use(flow, 0);
+		resolved(flow);
+		return;
+	}
+
+	err = aa_resolve(&flow->resolve, flow->dnsc, flow->host, flow->port,
+			 flow->tp, flow->query_type, flow->transaction,
+			 resolve_handler, flow);
+	if (err)
+		flow_down(flow, aa_resolve_strerror(err), 0);
+}
+
+
+static void probe_handler(void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	check_start(flow);
+	if (!flow->keep)
+		notify(flow);
 }
 
 
@@ -574,8 +695,7 @@ static void flow_open(struct aa_flow *flow)
 	flow->successes = 0;
 	state_set(flow, AA_FLOW_CONNECTING);
 
-	if (flow->keep)
-		check_start(flow);
+	check_start(flow);
 }
 
 
@@ -664,11 +784,15 @@ static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
 
 	err  = str_dup(&flow->host, prm->host);
 	err |= uri_print(&flow->uri, prm);
+	err |= uri_print(&flow->name, prm);
 	if (prm->route)
 		err |= str_dup(&flow->route, prm->route);
-	else
-		(void)sa_set_str(&flow->dst, prm->host,
-				 sip_transp_port(prm->tp, prm->port));
+	else if (sa_set_str(&flow->dst, prm->host,
+			    sip_transp_port(prm->tp, prm->port))) {
+		sa_init(&flow->dst, AF_UNSPEC);
+		flow->dnsc       = prm->dnsc;
+		flow->query_type = prm->query_type;
+	}
 	if (err) {
 		mem_deref(flow);
 		return ENOMEM;
@@ -890,6 +1014,66 @@ void aa_flow_check(struct aa_flow *flow)
 struct aa_conn *aa_flow_conn(struct aa_flow *flow)
 {
 	return flow ? &flow->conn : NULL;
+}
+
+
+/**
+ * The phone's own addresses have changed, and libre's connections with them:
+ * begin anew, without calling that a failure of the server
+ *
+ * @param flow Flow
+ */
+void aa_flow_reset(struct aa_flow *flow)
+{
+	if (!flow || flow->state == AA_FLOW_IDLE)
+		return;
+
+	flow_stop(flow);
+	aa_conn_init(&flow->conn);
+	sa_init(&flow->mapped, AF_UNSPEC);
+	flow->failures = 0;
+	state_set(flow, AA_FLOW_CONNECTING);
+	tmr_start(&flow->tmr, 0, probe_handler, flow);
+	notify(flow);
+}
+
+
+/**
+ * Is the address of a flow known, so that requests can be sent over it?
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_flow_ready(const struct aa_flow *flow)
+{
+	return flow && (!flow->dnsc || flow->targets.n);
+}
+
+
+/**
+ * The server of a flow as the administrator wrote it
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return SIP URI
+ */
+const char *aa_flow_name(const struct aa_flow *flow)
+{
+	return flow ? flow->name : NULL;
+}
+
+
+/**
+ * Is the server given by name?
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_flow_named(const struct aa_flow *flow)
+{
+	return flow && flow->dnsc;
 }
 
 

@@ -33,6 +33,8 @@ struct aa_flow_prm {
 	const char *route;      /**< the server is behind this proxy, and is
 				     judged by what answers through it; NULL:
 				     it is the next hop itself              */
+	struct dnsc *dnsc;      /**< asked for names, may be NULL           */
+	unsigned query_type;    /**< `sip dns query type`                   */
 	bool keep;              /**< keep and check it (outbound support)   */
 	uint32_t transaction;   /**< no answer for so long = failed [ms]    */
 	uint32_t keepalive;     /**< how often it is checked [s]            */
@@ -59,6 +61,10 @@ void aa_flow_fail(struct aa_flow *flow, const char *reason,
 		  uint32_t retry_after);
 void aa_flow_check(struct aa_flow *flow);
 void aa_flow_probe(struct aa_flow *flow);
+void aa_flow_reset(struct aa_flow *flow);
+bool aa_flow_ready(const struct aa_flow *flow);
+const char *aa_flow_name(const struct aa_flow *flow);
+bool aa_flow_named(const struct aa_flow *flow);
 struct aa_conn *aa_flow_conn(struct aa_flow *flow);
 
 enum aa_flow_state aa_flow_state(const struct aa_flow *flow);

@@ -28,10 +28,8 @@
 
 
 enum {
-	LEAVING_MAX     = 8,    /* paths on their way out                   */
 	FAREWELLS_MAX   = 5,    /* tries to say farewell to a server        */
 	FAREWELL_WAIT_MS = 2000,
-	REGID_MAX       = 64,
 	RETRY_MIN_MS    = 1000,
 	BACKOFF_SHIFT_MAX = 16,
 
@@ -50,7 +48,9 @@ enum {
 	/* REGISTER exchanges of all lines, per second; the first few go at
 	   once, so that a phone with few lines does not wait at all */
 	PACE_PER_SECOND = 50,
-	PACE_BURST      = 10
+	PACE_BURST      = 10,
+
+	DNS_QUERY_SRV   = 1
 };
 
 
@@ -76,7 +76,6 @@ static void path_destructor(void *arg)
 	struct aa_path *path = arg;
 
 	list_unlink(&path->le);
-	mem_deref(path->clear);
 	mem_deref(path->b);
 }
 
@@ -93,6 +92,7 @@ static void line_destructor(void *arg)
 	mem_deref(line->cur);
 	mem_deref(line->next);
 	list_flush(&line->leavel);
+	list_flush(&line->idlel);
 
 	for (i=0; i<AA_ROLE_COUNT; i++) {
 		for (j=0; j<AA_RANK_COUNT; j++)
@@ -204,6 +204,8 @@ static int attach_flow(struct aa_line *line, enum aa_role role,
 	prm.keepalive   = line->cfg.keepalive_timer;
 	prm.base        = line->cfg.recovery_base;
 	prm.max         = line->cfg.recovery_max;
+	prm.dnsc        = net_dnsc(baresip_network());
+	prm.query_type  = DNS_QUERY_SRV;
 
 	/* what is behind an outbound proxy is judged through it */
 	if (role != AA_ROLE_OUTBOUND)
@@ -552,45 +554,20 @@ static int auth_handler(char **user, char **pass, const char *realm,
 }
 
 
-static bool regid_used(const struct aa_line *line, unsigned regid)
-{
-	const struct le *le;
-
-	if (line->cur && aa_binding_regid(line->cur->b) == regid)
-		return true;
-	if (line->next && aa_binding_regid(line->next->b) == regid)
-		return true;
-
-	for (le = list_head(&line->leavel); le; le = le->next) {
-		const struct aa_path *path = le->data;
-
-		if (aa_binding_regid(path->b) == regid)
-			return true;
-	}
-
-	return false;
-}
-
-
 /*
- * Each path has a reg-id of its own: 1 for the primary, 2 for the backup.
- * While a farewell of an older binding is under way, its reg-id is not used
- * again, since the registrar could take the farewell for the new one's.
+ * Each path has a reg-id of its own (RFC 5626 4.2): 1 for the primary, 2 for
+ * the backup, and 3 and 4 where proxy and registrar differ in rank.
  */
-static unsigned regid_pick(const struct aa_line *line,
-			   const enum aa_rank *use)
+static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 {
-	const unsigned proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
-	const unsigned other = use[route_role(line)] == AA_RANK_BACKUP;
-	unsigned regid = 1 + other;
+	const bool backup = use[route_role(line)] == AA_RANK_BACKUP;
+	const bool proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
 
-	if (line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR)
-		regid += 2 * proxy;
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
+	    backup == proxy)
+		return 1 + backup;
 
-	while (regid_used(line, regid) && regid < REGID_MAX)
-		regid += 4;
-
-	return regid;
+	return proxy ? 3 : 4;
 }
 
 
@@ -632,13 +609,28 @@ static const char *path_route(const struct aa_line *line,
 }
 
 
+/*
+ * Send a binding's requests over a path, to the very address that the path's
+ * flow found to work.
+ */
+static int hop_over(const struct aa_line *line, struct aa_binding *b,
+		    const struct aa_path *path)
+{
+	const char *route = path_route(line, path);
+
+	return aa_binding_hop_set(b, route ? route : aa_flow_uri(path->flow),
+				  route != NULL, aa_flow_conn(path->flow));
+}
+
+
 /* Next hop of everything that is not REGISTER; NULL: go direct */
 static const char *call_route(const struct aa_line *line,
 			      const struct aa_path *path)
 {
 	const char *route = path_route(line, path);
 
-	if (route || line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR)
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
+	    server_isset(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY))
 		return route;
 
 	return aa_flow_uri(aa_line_flow(line, AA_ROLE_PROXY,
@@ -668,20 +660,18 @@ static int path_binding(struct aa_path *path)
 	prm.sip         = uag_sip();
 	prm.aor         = account_aor(ua_account(ua));
 	prm.dispname    = account_display_name(ua_account(ua));
-	prm.route       = path_route(line, path);
 	prm.cuser       = ua_local_cuser(ua);
 	prm.instance    = line->cfg.outbound && str_isset(line->phone->uuid) ?
 		line->phone->uuid : NULL;
-	prm.regid       = regid_pick(line, path->use);
+	prm.regid       = regid_of(line, path->use);
 	prm.expires     = line->cfg.registration_period;
 	prm.renewal     = line->cfg.registration_renewal;
 	prm.transaction = line->cfg.transaction_timer;
-	prm.conn        = aa_flow_conn(path->flow);
 	prm.authh       = auth_handler;
 	prm.h           = binding_handler;
 	prm.arg         = path;
 
-	err = server_uri(&registrar, srv, line->tp, !prm.route);
+	err = server_uri(&registrar, srv, line->tp, !path_route(line, path));
 	if (err)
 		return err;
 
@@ -784,47 +774,21 @@ const struct aa_penalty *aa_line_penalty(const struct aa_line *line,
 /* ---- leaving a path --------------------------------------------------- */
 
 
-static void clear_handler(struct aa_binding *b, enum aa_binding_event ev,
-			  const char *reason, uint32_t retry_after,
-			  const struct sip_msg *msg, void *arg)
-{
-	struct aa_path *path = arg;
-	(void)b;
-	(void)ev;
-	(void)reason;
-	(void)retry_after;
-	(void)msg;
-
-	/* freed by the line, not in the middle of its own response */
-	path->cleared = true;
-	aa_line_kick(path->line);
-}
-
-
-/*
- * A registrar that both paths share keeps the binding of a dead one until it
- * expires, and sends calls into the void; it is removed over the path in
- * force.  Where each path has a registrar of its own this does nothing, which
- * is why the farewell over the path's own flow is still owed.
- */
-static void clear_over_current(struct aa_line *line, struct aa_path *path)
-{
-	if (path->cleared || path->clear || !aa_line_registered(line))
-		return;
-
-	if (aa_binding_clear(&path->clear, path->b,
-			     path_route(line, line->cur),
-			     aa_flow_conn(line->cur->flow), clear_handler))
-		path->cleared = true;
-}
-
-
 static bool path_works(const struct aa_path *path)
 {
 	if (!aa_flow_kept(path->flow))
 		return aa_flow_state(path->flow) != AA_FLOW_DOWN;
 
 	return aa_flow_state(path->flow) == AA_FLOW_UP;
+}
+
+
+/* Then nothing can have arrived at the registrar */
+static bool never_connected(const struct aa_path *path)
+{
+	return aa_flow_kept(path->flow) && !aa_flow_behind(path->flow) &&
+		aa_flow_transp(path->flow) != SIP_TRANSP_UDP &&
+		0 == aa_flow_generation(path->flow);
 }
 
 
@@ -838,31 +802,72 @@ static uint64_t path_until(const struct aa_path *path)
 }
 
 
+/*
+ * A path is kept as long as its line: registering again, it goes on with the
+ * same Call-ID and a higher CSeq, so that a registrar puts what it gets in
+ * order.  One that saw the same reg-id with another Call-ID would take the
+ * phone for restarted, and forget its other bindings (seen with Kamailio).
+ */
+static void path_retire(struct aa_line *line, struct aa_path *path)
+{
+	aa_binding_halt(path->b);
+	path->owed  = false;
+	path->wants = false;
+	path->event = false;
+	list_unlink(&path->le);
+	list_append(&line->idlel, &path->le, path);
+	aa_line_kick(line);     /* its flow may not be needed any more      */
+}
+
+
+static int farewell_over(struct aa_line *line, struct aa_path *path,
+			 const struct aa_path *way)
+{
+	int err;
+
+	err = hop_over(line, path->b, way);
+	if (err)
+		return err;
+
+	path->over_own = way == path;
+
+	return aa_binding_unregister(path->b);
+}
+
+
+/*
+ * A registrar that both paths share keeps the binding of a dead one until it
+ * expires, and sends calls into the void; so it is removed over the path in
+ * force.  Where each path has a registrar of its own this does nothing, which
+ * is why the farewell over the path's own flow is still owed.
+ */
 static void leaving_step(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t now = aa_now_ms();
 
-	if (path->cleared)
-		path->clear = mem_deref(path->clear);
-
 	if (aa_binding_leaving(path->b))
 		return;
 
-	if (path->clean || path->farewells >= FAREWELLS_MAX ||
+	if (!path->owed || path->farewells >= FAREWELLS_MAX ||
 	    now > path_until(path)) {
-		if (!path->clear)
-			mem_deref(path);
+		path_retire(line, path);
 		return;
 	}
 
-	if (path_works(path) && now >= path->farewell_at) {
+	if (path_works(path)) {
+		if (now < path->farewell_at)
+			return;
+
 		++path->farewells;
 		path->farewell_at = now + FAREWELL_WAIT_MS * path->farewells;
-		if (!aa_binding_unregister(path->b))
-			return;
+		(void)farewell_over(line, path, path);
+		return;
 	}
 
-	clear_over_current(line, path);
+	if (!path->cleared && aa_line_registered(line)) {
+		path->cleared = true;
+		(void)farewell_over(line, path, line->cur);
+	}
 }
 
 
@@ -879,35 +884,20 @@ static void leaving_steps(struct aa_line *line)
 }
 
 
-/* Then nothing can have arrived at the registrar */
-static bool never_connected(const struct aa_path *path)
-{
-	return aa_flow_kept(path->flow) && !aa_flow_behind(path->flow) &&
-		aa_flow_transp(path->flow) != SIP_TRANSP_UDP &&
-		0 == aa_flow_generation(path->flow);
-}
-
-
 /* The line's owner of the path lets go of it */
 static void leave(struct aa_line *line, struct aa_path *path)
 {
-	path->event = false;
-	path->wants = false;
-	path->registered = false;
+	const bool owed = aa_binding_maybe(path->b) && !never_connected(path);
+
 	aa_binding_halt(path->b);
-
-	if (!aa_binding_maybe(path->b) || never_connected(path)) {
-		mem_deref(path);
-		return;
-	}
-
-	if (list_count(&line->leavel) >= LEAVING_MAX)
-		mem_deref(list_ledata(list_head(&line->leavel)));
-
-	path->cleared = false;
-	path->clean = false;
-	path->farewells = 0;
+	path->event       = false;
+	path->wants       = false;
+	path->registered  = false;
+	path->owed        = owed;
+	path->cleared     = false;
+	path->farewells   = 0;
 	path->farewell_at = 0;
+
 	list_append(&line->leavel, &path->le, path);
 	leaving_step(line, path);
 }
@@ -915,38 +905,48 @@ static void leave(struct aa_line *line, struct aa_path *path)
 
 static void leaving_event(struct aa_path *path)
 {
-	if (path->ev == AA_BINDING_GONE && !path->transport_error &&
-	    !aa_scode_is_server_failure(path->scode))
-		path->clean = true;
+	if (path->ev == AA_BINDING_GONE && path->over_own &&
+	    !path->transport_error && !aa_scode_is_server_failure(path->scode))
+		path->owed = false;
 }
 
 
-/*
- * A path that was left while its server was dead may be wanted again: then
- * its binding goes on, with the same Call-ID, so that the registrar sees one
- * client and not two.
- */
-static struct aa_path *leaving_reuse(struct aa_line *line,
-				     const enum aa_rank *use)
+static struct aa_path *path_find(const struct list *pathl,
+				 const enum aa_rank *use)
 {
-	struct le *le;
+	const struct le *le;
 
-	for (le = list_head(&line->leavel); le; le = le->next) {
+	for (le = list_head(pathl); le; le = le->next) {
 		struct aa_path *path = le->data;
 
-		if (!same_use(path->use, use) || path->clear ||
-		    aa_binding_leaving(path->b))
-			continue;
-
-		list_unlink(&path->le);
-		path->started  = aa_now_ms();
-		path->wants    = true;
-		path->retry_at = 0;
-
-		return path;
+		if (same_use(path->use, use))
+			return path;
 	}
 
 	return NULL;
+}
+
+
+static struct aa_path *path_reuse(struct aa_line *line,
+				  const enum aa_rank *use)
+{
+	struct aa_path *path;
+
+	path = path_find(&line->leavel, use);
+	if (!path)
+		path = path_find(&line->idlel, use);
+	if (!path)
+		return NULL;
+
+	list_unlink(&path->le);
+	aa_binding_halt(path->b);
+	path->started  = aa_now_ms();
+	path->event    = false;
+	path->wants    = true;
+	path->retry_at = 0;
+	path->scode    = 0;
+
+	return path;
 }
 
 
@@ -1223,11 +1223,16 @@ static void note_flow(struct aa_line *line, enum aa_role role,
 	if (state == AA_FLOW_DOWN) {
 		if (line->cur && line->use[role] == rank)
 			fault_note(line, aa_flow_reason(flow));
-		change(line, AA_JOURNAL_FLOW_DOWN, aa_flow_uri(flow),
+		change(line, AA_JOURNAL_FLOW_DOWN, aa_flow_name(flow),
 		       aa_flow_reason(flow), 0);
 	}
+	else if (state == AA_FLOW_CONNECTING && was == AA_FLOW_UP) {
+		if (line->cur && line->use[role] == rank)
+			fault_note(line, str_isset(aa_flow_reason(flow)) ?
+				   aa_flow_reason(flow) : "network changed");
+	}
 	else if (state == AA_FLOW_UP && was == AA_FLOW_DOWN) {
-		change(line, AA_JOURNAL_FLOW_UP, aa_flow_uri(flow),
+		change(line, AA_JOURNAL_FLOW_UP, aa_flow_name(flow),
 		       "answers again", 0);
 	}
 }
@@ -1369,13 +1374,16 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	if (!path || !path->wants || aa_binding_pending(path->b) ||
 	    now < path->retry_at ||
 	    (!path->forced && path_penalty(path)->until > now) ||
-	    aa_flow_state(path->flow) == AA_FLOW_DOWN)
+	    aa_flow_state(path->flow) == AA_FLOW_DOWN ||
+	    !aa_flow_ready(path->flow))
 		return;
 
 	if (!pace(line, path) || !budget_take(line, path))
 		return;
 
-	err = aa_binding_register(path->b);
+	err = hop_over(line, path->b, path);
+	if (!err)
+		err = aa_binding_register(path->b);
 	if (!err)
 		return;
 
@@ -1421,7 +1429,7 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 	}
 
 	if (!line->next)
-		line->next = leaving_reuse(line, out->use);
+		line->next = path_reuse(line, out->use);
 
 	if (!line->next) {
 		err = path_alloc(&line->next, line, out->use);
@@ -1434,6 +1442,18 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 	}
 
 	attempt(line, line->next);
+}
+
+
+/* Nothing is known to have failed for good while this goes on */
+static bool on_its_way(const struct aa_line *line)
+{
+	return (line->next && aa_binding_pending(line->next->b)) ||
+		(line->cur && aa_binding_pending(line->cur->b)) ||
+		(line->next &&
+		 aa_flow_state(line->next->flow) == AA_FLOW_CONNECTING) ||
+		(line->cur && aa_flow_kept(line->cur->flow) &&
+		 aa_flow_state(line->cur->flow) == AA_FLOW_CONNECTING);
 }
 
 
@@ -1456,10 +1476,7 @@ static void publish(struct aa_line *line)
 		str_ncpy(st.server, srv ? srv : "", sizeof(st.server));
 	}
 	else {
-		/* no word of a failure while the line is on its way */
-		if (line->next && aa_binding_pending(line->next->b))
-			return;
-		if (line->cur && aa_binding_pending(line->cur->b))
+		if (on_its_way(line))
 			return;
 
 		scode = path && path->scode >= 300 ? path->scode : 503;
@@ -1494,8 +1511,7 @@ static void report_down(struct aa_line *line)
 		return;
 	}
 
-	if (line->said_down || (line->next && aa_binding_pending(line->next->b))
-	    || (line->cur && aa_binding_pending(line->cur->b)))
+	if (line->said_down || on_its_way(line))
 		return;
 
 	line->said_down = true;
@@ -1544,8 +1560,7 @@ static void schedule(struct aa_line *line)
 	for (le = list_head(&line->leavel); le; le = le->next) {
 		const struct aa_path *path = le->data;
 
-		if (path_works(path))
-			at = earliest(at, path->farewell_at, now);
+		at = earliest(at, path->farewell_at, now);
 		at = earliest(at, path_until(path) + 1, now);
 	}
 
@@ -1583,6 +1598,8 @@ static void line_run(struct aa_line *line)
 	open_and_close_flows(line, &out, in.calls);
 	steer(line, &out);
 	leaving_steps(line);
+	if (line->cur)
+		aa_account_route(line->acc, call_route(line, line->cur));
 	aa_account_settle(line->acc);
 	publish(line);
 	if (aa_line_registered(line))

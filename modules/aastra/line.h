@@ -28,7 +28,7 @@ struct aa_phone {
 
 /** One way to be registered: a server of each role, and a binding there */
 struct aa_path {
-	struct le le;           /**< in the line's list of leaving paths    */
+	struct le le;           /**< in a list of the line                  */
 	struct aa_line *line;
 	enum aa_rank use[AA_ROLE_COUNT];
 	struct aa_flow *flow;   /**< next hop                               */
@@ -38,11 +38,11 @@ struct aa_path {
 	bool wants;             /**< has to be registered (again)           */
 	bool forced;            /**< asked for by the user: no budget       */
 	bool paced;             /**< has waited for its turn                */
-	bool clean;             /**< its registrar said the binding is gone */
 
 	/* on its way out */
-	struct aa_binding *clear;    /**< removes b over the path in force  */
-	bool cleared;           /**< that was tried                         */
+	bool owed;              /**< its registrar is owed a farewell       */
+	bool over_own;          /**< the farewell goes over its own flow    */
+	bool cleared;           /**< removed over the path in force, tried  */
 	unsigned farewells;     /**< how often it was tried over its flow   */
 	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */
 
@@ -82,6 +82,7 @@ struct aa_line {
 	struct aa_path *cur;    /**< in force, NULL before the first        */
 	struct aa_path *next;   /**< being made                             */
 	struct list leavel;     /**< being left (struct aa_path)            */
+	struct list idlel;      /**< not in use now (struct aa_path)        */
 
 	struct tmr tmr;         /**< something is to be done, or will be    */
 	struct tmr tmr_now;     /**< something is to be done now            */

@@ -17,6 +17,7 @@
 #include "line.h"
 #include "callmove.h"
 #include "command.h"
+#include "netwatch.h"
 #include "warm.h"
 #include "module.h"
 
@@ -61,6 +62,8 @@ static struct {
 	struct sip_lsnr *lsnr;
 	struct list ignorel;    /* user agents that are not ours            */
 	struct tmr tmr;         /* looks for accounts without an event      */
+	struct aa_netwatch *netwatch;
+	struct sa laddr[2];     /* of libre's UDP and TCP transports        */
 	struct tmr tmr_save;    /* what lines remember is to be written     */
 	char path_warm[512];    /* where                                    */
 	uint32_t count;         /* lines so far                             */
@@ -286,9 +289,94 @@ static void look_around(void *arg)
 }
 
 
+/* ---- the phone's own network ------------------------------------------ */
+
+
+/* libre's transports are made anew when an address changes; the connections
+   of the old ones are gone without a word */
+static void look_at_transports(void)
+{
+	static const enum sip_transp tpv[2] = {SIP_TRANSP_UDP, SIP_TRANSP_TCP};
+	bool changed = false;
+	struct le *le;
+	size_t i;
+
+	for (i=0; i<ARRAY_SIZE(tpv); i++) {
+		struct sa sa;
+
+		if (sip_transp_laddr(uag_sip(), &sa, tpv[i], NULL))
+			sa_init(&sa, AF_UNSPEC);
+
+		if (sa_isset(&aastra.laddr[i], SA_ADDR) &&
+		    !sa_cmp(&sa, &aastra.laddr[i], SA_ALL))
+			changed = true;
+		aastra.laddr[i] = sa;
+	}
+
+	for (le = list_head(&aastra.phone.flowl); le && changed; le = le->next)
+		aa_flow_reset(le->data);
+}
+
+
+struct addr_search {
+	struct sa sa;
+	bool found;
+};
+
+
+static bool addr_handler(const char *ifname, const struct sa *sa, void *arg)
+{
+	struct addr_search *as = arg;
+	(void)ifname;
+
+	as->found = sa_cmp(sa, &as->sa, SA_ADDR);
+
+	return as->found;
+}
+
+
+/* Is the address that libre sends from no longer one of this host's? */
+static bool own_address_gone(void)
+{
+	struct addr_search as;
+
+	as.found = false;
+	if (sip_transp_laddr(uag_sip(), &as.sa, SIP_TRANSP_UDP, NULL) ||
+	    !sa_isset(&as.sa, SA_ADDR))
+		return true;
+
+	(void)net_if_apply(addr_handler, &as);
+
+	return !as.found;
+}
+
+
+static void net_handler(enum aa_net what, void *arg)
+{
+	struct le *le;
+	(void)arg;
+
+	if (what == AA_NET_UP && own_address_gone()) {
+		info("aastra: the phone's address has changed\n");
+		(void)uag_reset_transp(true, true);
+	}
+
+	for (le = list_head(&aastra.phone.flowl); le; le = le->next) {
+		struct aa_flow *flow = le->data;
+
+		if (aa_flow_state(flow) == AA_FLOW_UP && aa_flow_kept(flow))
+			aa_flow_check(flow);
+		else if (what == AA_NET_UP)
+			aa_flow_probe(flow);
+	}
+}
+
+
 static void ua_registering(struct ua *ua)
 {
 	struct aa_line *line;
+
+	look_at_transports();
 
 	/* the ones before it in the list have the lower numbers */
 	look_around(NULL);
@@ -348,18 +436,18 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 		break;
 
 	case AA_EVENT_CALL_OFFER:
+	case AA_EVENT_CALL:
 		line = aa_line_find_ua(&aastra.phone, ua);
-		aa_callmove_offer(line, ua, call);
+		if (line)
+			aa_account_call_seen(line->acc, ua);
+		if (ev == AA_EVENT_CALL_OFFER)
+			aa_callmove_offer(line, ua, call);
 		kick_all();
 		break;
 
 	case AA_EVENT_CALL_CLOSED:
 		line = aa_line_find_ua(&aastra.phone, ua);
 		aa_callmove_closed(line, call, prm);
-		kick_all();
-		break;
-
-	case AA_EVENT_CALL:
 		kick_all();
 		break;
 
@@ -623,6 +711,10 @@ static int module_init(void)
 		info("aastra: loaded after account.so: taking over the"
 		     " accounts that are there\n");
 
+	look_at_transports();
+	if (aa_netwatch_alloc(&aastra.netwatch, net_handler, NULL))
+		info("aastra: changes of the network are not heard of\n");
+
 	tmr_start(&aastra.tmr, 0, look_around, NULL);
 
  out:
@@ -642,6 +734,7 @@ static int module_close(void)
 
 	aastra.closing = true;
 	tmr_cancel(&aastra.tmr);
+	aastra.netwatch = mem_deref(aastra.netwatch);
 	if (tmr_isrunning(&aastra.tmr_save)) {
 		tmr_cancel(&aastra.tmr_save);
 		save_handler(NULL);

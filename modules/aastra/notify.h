@@ -16,7 +16,8 @@ enum {
 struct aa_notify_res {
 	const char *uri;        /**< of a member; "" for the subscription's */
 	const char *name;       /**< of a member, for people; may be ""     */
-	const char *value;      /**< what the lamp shows, "" if unknown     */
+	const char *value;      /**< what the lamp shows; "" if nothing was
+				     told yet, "unknown" if just that was   */
 	const char *note;       /**< presence: the user's words; may be ""  */
 };
 

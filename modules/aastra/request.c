@@ -166,6 +166,30 @@ static bool is_tcp_client(int fd)
 }
 
 
+static int transmit(struct aa_req *r, const struct aa_req_prm *prm,
+		    struct mbuf *body)
+{
+	struct uri hop;
+	struct pl pl;
+	int err;
+
+	if (prm->dlg)
+		return sip_drequestf(&r->req, prm->sip, true, prm->met,
+				     prm->dlg, 0, prm->auth, send_handler,
+				     response_handler, r, "%b",
+				     mbuf_buf(body), mbuf_get_left(body));
+
+	pl_set_str(&pl, prm->hop ? prm->hop : prm->uri);
+	err = uri_decode(&hop, &pl);
+	if (err)
+		return err;
+
+	return sip_requestf(&r->req, prm->sip, true, prm->met, prm->uri, &hop,
+			    prm->auth, send_handler, response_handler, r,
+			    "%b", mbuf_buf(body), mbuf_get_left(body));
+}
+
+
 /**
  * Send a SIP request
  *
@@ -185,7 +209,7 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 	va_list ap;
 	int fd = -1, err;
 
-	if (!reqp || !prm || !prm->sip || !prm->dlg || !fmt)
+	if (!reqp || !prm || !prm->sip || (!prm->dlg && !prm->uri) || !fmt)
 		return EINVAL;
 
 	r = mem_zalloc(sizeof(*r), destructor);
@@ -213,9 +237,7 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 	if (prm->conn)
 		fd = lowest_free_fd();
 
-	err = sip_drequestf(&r->req, prm->sip, true, prm->met, prm->dlg, 0,
-			    prm->auth, send_handler, response_handler, r,
-			    "%b", mbuf_buf(body), mbuf_get_left(body));
+	err = transmit(r, prm, body);
 	if (err)
 		goto out;
 

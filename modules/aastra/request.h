@@ -24,7 +24,11 @@ struct aa_conn {
 struct aa_req_prm {
 	struct sip *sip;        /**< SIP stack                              */
 	const char *met;        /**< method                                 */
-	struct sip_dialog *dlg; /**< dialog state: To, From, Call-ID, Route */
+	struct sip_dialog *dlg; /**< dialog state: To, From, Call-ID, Route;
+				     NULL: these are among the headers, and
+				     uri and hop say where it goes          */
+	const char *uri;        /**< Request-URI                            */
+	const char *hop;        /**< next hop, NULL: the Request-URI's      */
 	struct sip_auth *auth;  /**< credentials, may be NULL               */
 	uint32_t timeout;       /**< no answer for so long = ETIMEDOUT [ms] */
 	struct aa_conn *conn;   /**< set if the request opens a connection,

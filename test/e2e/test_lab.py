@@ -117,36 +117,78 @@ def test_call(lab, case, direction):
                 if e.dst in ("phone", "far")]
 
 
-def test_two_flows_ring_once(lab):
-    """Two bindings of one phone: the newest flow rings, the other is tried
-    when that one has failed."""
-    primary, backup, reg = lab.edge_pair()
-    phone = lab.baresip(lab.account(
-        via=lab.primary, transport="tcp",
-        extra='outbound2="sip:%s;transport=tcp";answermode=auto;%s'
-        % (lab.backup.ip, OB)))
-    lab.until(lambda: len(reg.bindings("100")) == 2, 5, "two bindings")
-    assert {b["reg_id"] for b in reg.bindings("100")} == {1, 2}
+INSTANCE = "11402c21-f051-51e2-8d75-efc51cb254cc"
+
+
+@pytest.mark.parametrize("fault", ["restart", "kill", "hang"])
+@pytest.mark.parametrize("newest", ["primary", "backup"])
+def test_two_flows_ring_once(lab, newest, fault):
+    """Two bindings of one instance: the newest flow rings, the other one is
+    tried when that has failed, and only an edge that says so ends a binding."""
+    reg = lab.registrar(FR_TIMER=500)
+    edges = dict(zip(("primary", "backup"), lab.edge_pair(reg)))
+    new = edges.pop(newest)
+    old, = edges.values()
+    first = lab.baresip(lab.account(via=old.host, transport="tcp",
+                                    extra="answermode=auto;" + OB),
+                        uuid=INSTANCE)
+    first.wait_registered()
+    # a second baresip stands for the second flow: same instance, reg-id 2
+    second = lab.baresip(
+        lab.account(via=lab.regb, port=9, transport="tcp",
+                    extra='outbound2="sip:%s;transport=tcp";'
+                    "answermode=auto;%s" % (new.host.ip, OB)),
+        host=lab.regb, uuid=INSTANCE)
+    lab.until(lambda: [b["reg_id"] for b in reg.bindings("100")] == [2, 1],
+              what="two bindings")
     far = lab.far_phone(lab.reg)
 
-    def call():
+    def call(rings):
         start = lab.now()
         far.dial("sip:100@pbx.example.com")
         far.wait_call("outgoing", after=start)
-        phone.wait_call("incoming", after=start)
         far.hangup()
-        far.wait_event("CALL_CLOSED", after=start)
-        phone.wait_event("CALL_CLOSED", after=start)
+        rings.wait_event("CALL_CLOSED", after=start)
         lab.wire.settle()
-        return lab.wire.sip("INVITE", request=True, dst="phone",
-                            after=start)
+        invites = [e for e in lab.wire.sip("INVITE", request=True,
+                                           after=start)
+                   if e.dst in ("phone", "regb")]
+        assert [e.dst for e in invites] == [rings.host.name]
+        return start
 
-    first, = call()
-    used = primary if first.src == "primary" else backup
-    # a crash that leaves the edge's address alive: refused, next flow
-    used.restart()
-    second, = call()
-    assert second.src != first.src
+    call(second)
+    getattr(new, fault)()
+    start = call(first)
+    gone = lab.wire.sip("INVITE", status=430, src=new.host, after=start)
+    assert len(gone) == (fault == "restart")
+    assert len(reg.bindings("100")) == (1 if gone else 2)
+
+
+@pytest.mark.parametrize("lost_tcp", [0, 1])
+def test_lost_connection_at_combined(lab, lost_tcp):
+    """A direct binding whose connection is gone does not stop a call over
+    another flow; with LOST_TCP it is removed at once."""
+    server = lab.combined(FR_TIMER=500, LOST_TCP=lost_tcp)
+    first = lab.baresip(lab.account(via=lab.primary, transport="tcp",
+                                    extra="answermode=auto;" + OB),
+                        uuid=INSTANCE)
+    first.wait_registered()
+    second = lab.baresip(
+        lab.account(via=lab.regb, port=9, transport="tcp",
+                    extra='outbound2="sip:%s;transport=tcp";'
+                    "answermode=auto;%s" % (lab.primary.ip, OB)),
+        host=lab.regb, uuid=INSTANCE)
+    lab.until(lambda: len(server.bindings("100")) == 2, what="two bindings")
+    first.kill()
+    lab.until(lambda: len(server.bindings("100")) == 2 - lost_tcp,
+              what="one binding gone")
+    far = lab.far_phone(lab.primary)
+    far.dial("sip:100@pbx.example.com")
+    far.wait_call("outgoing")
+    second.wait_call("incoming")
+    answers = [e.status for e in lab.wire.sip("INVITE", dst="far")
+               if e.status and e.status > 200]
+    assert answers == [407]
 
 
 def test_sipp_calls_in(lab):
@@ -310,6 +352,43 @@ def test_answers_on_order(lab):
     phone.cmd("uanew " + lab.account(102, via=lab.primary))
     lab.wire.wait_sip("REGISTER", status=403, dst="phone", user=101)
     lab.wire.wait_sip("REGISTER", status=200, dst="phone", user=102)
+
+
+def test_message(lab):
+    lab.edge_pair()
+    phone = lab.baresip(lab.account(via=lab.primary, transport="tcp"))
+    phone.wait_registered()
+    call = lab.sipp("uac_message", to=lab.reg, keys={
+        "domain": "pbx.example.com", "caller": "5551234"})
+    assert call.wait(), call.proc.output()
+    lab.wire.wait_sip("MESSAGE", status=200, src="phone", dst="primary")
+
+
+def test_refused_registrations(lab):
+    """439 behind an edge without RFC 5626, 423 for too short an expiry."""
+    reg = lab.registrar(MIN_EXPIRES=120)
+    lab.edge(lab.primary, reg, NO_OUTBOUND=True)
+    phone = lab.baresip(lab.account(via=lab.primary, transport="tcp",
+                                    extra=OB))
+    lab.wire.wait_sip("REGISTER", status=439, dst="phone")
+    phone.cmd("uanew " + lab.account(101, via=lab.primary, regint=60))
+    no = lab.wire.wait_sip("REGISTER", status=423, dst="phone", user=101)
+    assert no.header("Min-Expires") == "120"
+
+
+def test_new_call_id_clears_other_flows(lab):
+    """A fact of this registrar to know: a binding renewed with another
+    Call-ID takes the other bindings of that instance with it."""
+    _, _, reg = lab.edge_pair()
+    phone = lab.baresip(lab.account(
+        via=lab.primary, transport="tcp",
+        extra='outbound2="sip:%s;transport=tcp";%s' % (lab.backup.ip, OB)))
+    lab.until(lambda: len(reg.bindings("100")) == 2, what="two bindings")
+    other = lab.baresip(lab.account(via=lab.primary, transport="tcp",
+                                    extra=OB),
+                        host=lab.regb, uuid=phone.uuid)
+    other.wait_registered()
+    assert [b["reg_id"] for b in reg.bindings("100")] == [1]
 
 
 def test_keepalives_on_the_wire(lab):

@@ -2298,7 +2298,7 @@ static void test_files(void **state)
 	folder_write(&fo, "phone/aastra.cfg", "\nsip proxy port: x\n");
 	cfg = folder_load(&fo, &rep);
 	(void)re_snprintf(part, sizeof(part), "%s/phone/aastra.cfg:2: key "
-			  "'sip proxy port': 'x' is no port", fo.path);
+			  "'sip proxy port': 'x' is not a port", fo.path);
 	assert_reported(&rep, part);
 	assert_int_equal(0, aa_config_status(cfg));
 	mem_deref(cfg);
@@ -2518,4 +2518,944 @@ static void test_many_findings(void **state)
 	mem_deref(cfg);
 	mem_deref(mb);
 	report_reset(&rep);
+}
+
+
+/* ---- Wrong input ------------------------------------------------------ */
+
+
+#define TEXT(text) text, sizeof(text) - 1
+
+#define F AA_LAYER_AASTRA
+#define B AA_LAYER_BARESIP
+
+
+/** Each of these gives that finding, and spoils nothing else */
+static void test_malformed(void **state)
+{
+	static const struct {
+		enum aa_config_layer layer;
+		const char *text;
+		size_t len;
+		size_t n;               /* number of findings          */
+		const char *finding;    /* the first                   */
+	} casev[] = {
+		{F, TEXT("sip line1 proxy ip: 192.761.120.10"), 1,
+		 "aastra.cfg:1: key 'sip line1 proxy ip': '192.761.120.10' "
+		 "is not an address: it takes four numbers from 0 to 255; "
+		 "the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10.0.0"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10.0.0' is not an "
+		 "address: it takes four numbers from 0 to 255; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10.0.0.1.2"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10.0.0.1.2' is not an "
+		 "address: it takes four numbers from 0 to 255; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10.0.0.256"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10.0.0.256' is not an "
+		 "address: it takes four numbers from 0 to 255; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10.0.0.01"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10.0.0.01' is not an "
+		 "address: it takes four numbers from 0 to 255; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10' is not an address: "
+		 "it takes four numbers from 0 to 255; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10.0.0.1:5060"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10.0.0.1:5060' is not "
+		 "an address: a port has a key of its own; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: sip:10.0.0.1"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'sip:10.0.0.1' is not "
+		 "an address: write it without the scheme; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: sips:pbx.example.com"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'sips:pbx.example.com' "
+		 "is not an address: write it without the scheme; the "
+		 "default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx example"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'pbx example' is not an "
+		 "address: a character is not allowed; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx@example.com"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'pbx@example.com' is "
+		 "not an address: a character is not allowed; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: -pbx.example.com"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '-pbx.example.com' is "
+		 "not an address; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx-.example.com"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'pbx-.example.com' is "
+		 "not an address; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx..example.com"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'pbx..example.com' is "
+		 "not an address; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: .example.com"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '.example.com' is not "
+		 "an address; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx.example.123"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'pbx.example.123' is "
+		 "not an address; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx/24"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'pbx/24' is not an "
+		 "address: a character is not allowed; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: \"pbx\",\"pbx2\""), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': text behind the closing "
+		 "quote is ignored"},
+		{F, TEXT("sip proxy ip: p\xc3\xbcx.example"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'p\xc3\xbcx.example' is "
+		 "not an address: a character is not allowed; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: p\xfcx.example"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': 'p\xc3\xbcx.example' is "
+		 "not an address: a character is not allowed; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: <pbx>"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '<pbx>' is not an "
+		 "address: a character is not allowed; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: 2001:db8:::1"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '2001:db8:::1' is not "
+		 "an address: a port has a key of its own; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: [2001:db8::1]:5060"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '[2001:db8::1]:5060' is "
+		 "not an address: a port has a key of its own; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: [pbx]"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '[pbx]' is not an "
+		 "address; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: 10.0.0.1, 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '10.0.0.1, 10.0.0.2' is "
+		 "not an address: a character is not allowed; the default "
+		 "(the account's domain) is used"},
+		{F, TEXT("sip proxy ip: pbx\x01.example"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': a control character is "
+		 "not allowed; the default (the account's domain) is used"},
+		{F, TEXT("sip proxy ip: "
+			"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+			"AAAAAAAAAAAAAAAA.example"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': "
+		 "'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+		 "AAAAAAA.example' is not an address; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy port: 65536"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '65536' is not a port "
+		 "(0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: -1"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '-1' is not a port "
+		 "(0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: 5060a"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '5060a' is not a port "
+		 "(0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: sip"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': 'sip' is not a port "
+		 "(0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: 99999999999999999999"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': "
+		 "'99999999999999999999' is not a port (0-65535); it counts "
+		 "as not given"},
+		{F, TEXT("sip proxy port: 50 60"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '50 60' is not a port "
+		 "(0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: 5060;transport=tcp"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '5060;transport=tcp' "
+		 "is not a port (0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: 0x13c4"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '0x13c4' is not a "
+		 "port (0-65535); it counts as not given"},
+		{F, TEXT("sip proxy port: 5060 //this parameter is locked"), 1,
+		 "aastra.cfg:1: key 'sip proxy port': '5060 //this "
+		 "parameter is locked' is not a port (0-65535); it counts "
+		 "as not given"},
+		{F, TEXT("sip registration retry timer: 29"), 1,
+		 "aastra.cfg:1: key 'sip registration retry timer': '29' is "
+		 "below 30 s: raised to 30"},
+		{F, TEXT("sip registration retry timer: 1801"), 1,
+		 "aastra.cfg:1: key 'sip registration retry timer': '1801' "
+		 "is above 1800 s: lowered to 1800"},
+		{F, TEXT("sip registration retry timer: abc"), 1,
+		 "aastra.cfg:1: key 'sip registration retry timer': 'abc' "
+		 "is not a number; the default (1800) is used"},
+		{F, TEXT("sip registration timeout retry timer: 10"), 1,
+		 "aastra.cfg:1: key 'sip registration timeout retry timer': "
+		 "'10' is below 30 s: raised to 30"},
+		{F, TEXT("sip registration renewal timer: -15"), 1,
+		 "aastra.cfg:1: key 'sip registration renewal timer': '-15' "
+		 "is below 0 s: raised to 0"},
+		{F, TEXT("sip registration period: 3600s"), 1,
+		 "aastra.cfg:1: key 'sip registration period': '3600s' is "
+		 "not a number; the default (the account's regint, else "
+		 "3600) is used"},
+		{F, TEXT("sip registration period: 4294967296"), 1,
+		 "aastra.cfg:1: key 'sip registration period': '4294967296' "
+		 "is above 2147483647 s: lowered to 2147483647"},
+		{F, TEXT("sip registration period: 1e3"), 1,
+		 "aastra.cfg:1: key 'sip registration period': '1e3' is not "
+		 "a number; the default (the account's regint, else 3600) "
+		 "is used"},
+		{F, TEXT("sip registration period: 60.5"), 1,
+		 "aastra.cfg:1: key 'sip registration period': '60.5' is "
+		 "not a number; the default (the account's regint, else "
+		 "3600) is used"},
+		{F, TEXT("sip transaction timer: 499"), 1,
+		 "aastra.cfg:1: key 'sip transaction timer': '499' is below "
+		 "500 ms: raised to 500"},
+		{F, TEXT("sip transaction timer: 64001"), 1,
+		 "aastra.cfg:1: key 'sip transaction timer': '64001' is "
+		 "above 64000 ms: lowered to 64000"},
+		{F, TEXT("sip transaction timer: 4 s"), 1,
+		 "aastra.cfg:1: key 'sip transaction timer': '4 s' is not a "
+		 "number; the default (4000) is used"},
+		{B, TEXT("sip_outbound_keepalive_timer 0"), 1,
+		 "config:1: key 'sip_outbound_keepalive_timer': '0' is "
+		 "below 1 s: raised to 1"},
+		{B, TEXT("sip_outbound_keepalive_timer 841"), 1,
+		 "config:1: key 'sip_outbound_keepalive_timer': '841' is "
+		 "above 840 s: lowered to 840"},
+		{B, TEXT("sip_recovery_base_timer 0"), 1,
+		 "config:1: key 'sip_recovery_base_timer': '0' is below 1 "
+		 "s: raised to 1"},
+		{B, TEXT("sip_recovery_max_timer 86401"), 1,
+		 "config:1: key 'sip_recovery_max_timer': '86401' is above "
+		 "86400 s: lowered to 86400"},
+		{B, TEXT("sip_failback_delay 86401"), 1,
+		 "config:1: key 'sip_failback_delay': '86401' is above "
+		 "86400 s: lowered to 86400"},
+		{B, TEXT("sip_failback_successes 0"), 1,
+		 "config:1: key 'sip_failback_successes': '0' is below 1: "
+		 "raised to 1"},
+		{B, TEXT("sip_failback_successes 11"), 1,
+		 "config:1: key 'sip_failback_successes': '11' is above 10: "
+		 "lowered to 10"},
+		{B, TEXT("sip_outbound_standby 3"), 1,
+		 "config:1: key 'sip_outbound_standby': '3' is not one of "
+		 "0, 1, 2; the default (0) is used"},
+		{B, TEXT("sip_failback_policy never"), 1,
+		 "config:1: key 'sip_failback_policy': 'never' is not one "
+		 "of auto, idle, manual; the default (idle) is used"},
+		{B, TEXT("sip_call_failover yes"), 1,
+		 "config:1: key 'sip_call_failover': 'yes' is neither 0 nor "
+		 "1; the default (1) is used"},
+		{B, TEXT("sip_outbound_support 2"), 1,
+		 "config:1: key 'sip_outbound_support': '2' is neither 0 "
+		 "nor 1; the default (1 with a backup from baresip's own "
+		 "files, else 0) is used"},
+		{B, TEXT("sip_outbound_support on"), 1,
+		 "config:1: key 'sip_outbound_support': 'on' is neither 0 "
+		 "nor 1; the default (1 with a backup from baresip's own "
+		 "files, else 0) is used"},
+		{B, TEXT("sip_line_inheritance both"), 1,
+		 "config:1: key 'sip_line_inheritance': 'both' is not one "
+		 "of set, key; the default (set) is used"},
+		{F, TEXT("sip transport protocol: 3"), 1,
+		 "aastra.cfg:1: key 'sip transport protocol': '3' is not "
+		 "one of 0, 1, 2, 4; the default (the account's transport, "
+		 "else 1) is used"},
+		{F, TEXT("sip transport protocol: tcp"), 1,
+		 "aastra.cfg:1: key 'sip transport protocol': 'tcp' is not "
+		 "one of 0, 1, 2, 4; the default (the account's transport, "
+		 "else 1) is used"},
+		{F, TEXT("sip explicit mwi subscription: true"), 1,
+		 "aastra.cfg:1: key 'sip explicit mwi subscription': 'true' "
+		 "is neither 0 nor 1; the default (0) is used"},
+		{F, TEXT("sip blf subscription period: 60"), 1,
+		 "aastra.cfg:1: key 'sip blf subscription period': '60' is "
+		 "below 120 s: raised to 120"},
+		{F, TEXT("sip bla subscription period: 3701"), 2,
+		 "aastra.cfg:1: key 'sip bla subscription period': '3701' "
+		 "is above 3700 s: lowered to 3700"},
+		{F, TEXT("sip subscription timeout retry timer: 3601"), 1,
+		 "aastra.cfg:1: key 'sip subscription timeout retry timer': "
+		 "'3601' is above 3600 s: lowered to 3600"},
+		{F, TEXT("sip subscription failed retry timer: -5"), 1,
+		 "aastra.cfg:1: key 'sip subscription failed retry timer': "
+		 "'-5' is below 0 s: 0 is used"},
+		{F, TEXT("sip session timer: 30"), 2,
+		 "aastra.cfg:1: key 'sip session timer': '30' is below 90 "
+		 "s: raised to 90"},
+		{F, TEXT("sip mode: 4"), 1,
+		 "aastra.cfg:1: key 'sip mode': '4' is not one of 0, 1, 2, "
+		 "3; the default (0) is used"},
+		{F, TEXT("sip contact matching: 9"), 1,
+		 "aastra.cfg:1: key 'sip contact matching': '9' is not one "
+		 "of 0, 1, 2, 3; the default (2) is used"},
+		{F, TEXT("sip dns query type: 3"), 1,
+		 "aastra.cfg:1: key 'sip dns query type': '3' is not one of "
+		 "0, 1, 2; the default (1) is used"},
+		{F, TEXT("sip whitelist: 2"), 1,
+		 "aastra.cfg:1: key 'sip whitelist': '2' is neither 0 nor "
+		 "1; the default (0) is used"},
+		{F, TEXT("sip line1 user name: alice@example.com"), 1,
+		 "aastra.cfg:1: key 'sip line1 user name': "
+		 "'alice@example.com' is not a user name: write the part "
+		 "before the '@' alone; the default (the account's user) is "
+		 "used"},
+		{F, TEXT("sip line1 user name: alice smith"), 1,
+		 "aastra.cfg:1: key 'sip line1 user name': 'alice smith' is "
+		 "not a user name: a character is not allowed; the default "
+		 "(the account's user) is used"},
+		{F, TEXT("sip line1 user name: <alice>"), 1,
+		 "aastra.cfg:1: key 'sip line1 user name': '<alice>' is not "
+		 "a user name: a character is not allowed; the default (the "
+		 "account's user) is used"},
+		{F, TEXT("sip line1 auth name: a\"b"), 1,
+		 "aastra.cfg:1: key 'sip line1 auth name': a quote or a "
+		 "backslash is not allowed; the default (the user name) is "
+		 "used"},
+		{F, TEXT("sip line1 display name: Al\\ice"), 1,
+		 "aastra.cfg:1: key 'sip line1 display name': a quote or a "
+		 "backslash is not allowed; it counts as not given"},
+		{F, TEXT("sip line1 display name: Al\x1b[31mice"), 1,
+		 "aastra.cfg:1: key 'sip line1 display name': a control "
+		 "character is not allowed; it counts as not given"},
+		{F, TEXT("sip line1 display name: Al\xc2\x9bice"), 1,
+		 "aastra.cfg:1: key 'sip line1 display name': a control "
+		 "character is not allowed; it counts as not given"},
+		{F, TEXT("sip line1 subscribe: dialog"), 1,
+		 "aastra.cfg:1: key 'sip line1 subscribe': 'dialog' is not "
+		 "'event uri': left out; it counts as not given"},
+		{F, TEXT("sip line1 subscribe: dialog 200, presence"), 1,
+		 "aastra.cfg:1: key 'sip line1 subscribe': 'presence' is "
+		 "not 'event uri': left out"},
+		{F, TEXT("sip line1 subscribe: dialog 200 300"), 1,
+		 "aastra.cfg:1: key 'sip line1 subscribe': 'dialog 200 300' "
+		 "is not 'event uri': left out; it counts as not given"},
+		{F, TEXT("sip line1 subscribe: dia/log 200"), 1,
+		 "aastra.cfg:1: key 'sip line1 subscribe': 'dia/log 200' is "
+		 "not 'event uri': left out; it counts as not given"},
+		{F, TEXT("sip line1 subscribe: dialog <sip:200@x>"), 1,
+		 "aastra.cfg:1: key 'sip line1 subscribe': 'dialog "
+		 "<sip:200@x>' is not 'event uri': left out; it counts as "
+		 "not given"},
+		{F, TEXT("sip line1 subscribe: ,"), 1,
+		 "aastra.cfg:1: key 'sip line1 subscribe': '' is not 'event "
+		 "uri': left out; it counts as not given"},
+		{F, TEXT("sip subscribe: dialog 200"), 1,
+		 "aastra.cfg:1: key 'sip subscribe': it needs a line, 'sip "
+		 "line1 ...'; ignored"},
+		{F, TEXT("sip line1 backup proxy: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line1 backup proxy': unknown (did "
+		 "you mean 'sip line1 backup proxy ip'?)"},
+		{F, TEXT("sip line1 backup proxy prt: 5060"), 1,
+		 "aastra.cfg:1: key 'sip line1 backup proxy prt': unknown "
+		 "(did you mean 'sip line1 backup proxy port'?)"},
+		{F, TEXT("sip line1 sip server: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line1 sip server': unknown (did "
+		 "you mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip line1 outbound proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line1 outbound proxy ip': unknown "
+		 "(did you mean 'sip line1 outbound proxy'?)"},
+		{F, TEXT("sip line1 backup outbound proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line1 backup outbound proxy ip': "
+		 "unknown (did you mean 'sip line1 backup outbound proxy'?)"},
+		{F, TEXT("sip_line1_proxy_ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip_line1_proxy_ip': unknown (did you "
+		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip-proxy-ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip-proxy-ip': unknown (did you mean "
+		 "'sip proxy ip'?)"},
+		{F, TEXT("sip lin1 proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip lin1 proxy ip': unknown (did you "
+		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip line 1 proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line 1 proxy ip': unknown (did you "
+		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip line1proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line1proxy ip': unknown (did you "
+		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip linex proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip linex proxy ip': unknown (did you "
+		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip line0 proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line0 proxy ip': lines count from "
+		 "1, ignored"},
+		{F, TEXT("sip line100001 proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line100001 proxy ip': no line has "
+		 "such a number (1-100000), ignored"},
+		{F, TEXT("sip line99999999999 proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line99999999999 proxy ip': no line "
+		 "has such a number (1-100000), ignored"},
+		{F, TEXT("sip line-1 proxy ip: 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip line-1 proxy ip': unknown (did you "
+		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip line1 blacklist duration: 300"), 1,
+		 "aastra.cfg:1: key 'sip line1 blacklist duration': it can "
+		 "only be global, 'sip blacklist duration'; ignored"},
+		{F, TEXT("sip line1 dns query type: 1"), 1,
+		 "aastra.cfg:1: key 'sip line1 dns query type': it can only "
+		 "be global, 'sip dns query type'; ignored"},
+		{F, TEXT("sip nat keepalive timer: 30"), 1,
+		 "aastra.cfg:1: key 'sip nat keepalive timer': unknown (did "
+		 "you mean 'sip outbound keepalive timer'?)"},
+		{F, TEXT("sip something completely different: 1"), 1,
+		 "aastra.cfg:1: key 'sip something completely different': "
+		 "unknown"},
+		{F, TEXT("sip: 1"), 1,
+		 "aastra.cfg:1: key 'sip': unknown"},
+		{F, TEXT("sip proxy ip"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': no ':' behind the name, "
+		 "ignored"},
+		{F, TEXT("sip proxy ip = 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': no ':' behind the name, "
+		 "ignored"},
+		{F, TEXT("sip proxy ip; 10.0.0.2"), 1,
+		 "aastra.cfg:1: key 'sip': no ':' behind the name, ignored"},
+		{F, TEXT("just some words"), 1,
+		 "aastra.cfg:1: key 'just': no ':' behind the name, ignored"},
+		{F, TEXT(": 10.0.0.2"), 1,
+		 "aastra.cfg:1: key '': no name before the ':', ignored"},
+		{F, TEXT("<?xml version=\"1.0\"?>"), 1,
+		 "aastra.cfg:1: key '<?xml': no ':' behind the name, ignored"},
+		{F, TEXT("sip display name: \"Alice"), 1,
+		 "aastra.cfg:1: key 'sip display name': the quote is never "
+		 "closed; the value ends with the line"},
+		{F, TEXT("sip display name: \"Alice\" Smith"), 1,
+		 "aastra.cfg:1: key 'sip display name': text behind the "
+		 "closing quote is ignored"},
+		{F, TEXT("sip display name: \"A\" \"B\""), 1,
+		 "aastra.cfg:1: key 'sip display name': text behind the "
+		 "closing quote is ignored"},
+		{F, TEXT("sip dis\0play name: Alice"), 1,
+		 "aastra.cfg:1: key 'sip display name': NUL bytes are left "
+		 "out"},
+		{F, TEXT("sip display name: Al\0ice"), 1,
+		 "aastra.cfg:1: key 'sip display name': NUL bytes are left "
+		 "out"},
+		{F, TEXT("aastra_cfg_path: /tmp"), 1,
+		 "aastra.cfg:1: key 'aastra_cfg_path': it counts in "
+		 "baresip's config only, ignored"},
+		{F, TEXT("aastra_http_listen: 127.0.0.1:80"), 1,
+		 "aastra.cfg:1: key 'aastra_http_listen': it counts in "
+		 "baresip's config only, ignored"},
+		{F, TEXT("dynamic spi: 1"), 1,
+		 "aastra.cfg:1: key 'dynamic spi': unknown (did you mean "
+		 "'dynamic sip'?)"},
+		{F, TEXT("softkey1 type: blf"), 1,
+		 "aastra.cfg:1: key 'softkey1 type': a setting of the phone "
+		 "that has no use here (one of 1)"},
+		{F, TEXT("sip use basic codecs: 1"), 1,
+		 "aastra.cfg:1: key 'sip use basic codecs': a setting of "
+		 "the phone that has no use here (one of 1)"},
+		{F, TEXT("sip rtp port: 3000"), 1,
+		 "aastra.cfg:1: key 'sip rtp port': a setting of the phone "
+		 "that has no use here (one of 1)"},
+		{B, TEXT("sip_line1_backup_outbond_proxy 10.0.0.2"), 1,
+		 "config:1: key 'sip_line1_backup_outbond_proxy': unknown "
+		 "(did you mean 'sip_line1_backup_outbound_proxy'?)"},
+		{B, TEXT("sip_backup_outbound_proxi 10.0.0.2"), 1,
+		 "config:1: key 'sip_backup_outbound_proxi': unknown (did "
+		 "you mean 'sip_backup_outbound_proxy'?)"},
+		{B, TEXT("sip_line1_foo 1"), 1,
+		 "config:1: key 'sip_line1_foo': unknown"},
+		{B, TEXT("sip_lines1_proxy_ip 10.0.0.2"), 1,
+		 "config:1: key 'sip_lines1_proxy_ip': unknown (did you "
+		 "mean 'sip_line1_proxy_ip'?)"},
+		{B, TEXT("sip_line0_proxy_ip 10.0.0.2"), 1,
+		 "config:1: key 'sip_line0_proxy_ip': lines count from 1, "
+		 "ignored"},
+		{B, TEXT("sip_line1_proxy_ip=10.0.0.2"), 1,
+		 "config:1: key 'sip_line1_proxy_ip': a blank stands behind "
+		 "the name, not a '='; ignored"},
+		{B, TEXT("sip proxy ip 10.0.0.2"), 1,
+		 "config:1: key 'sip proxy ip': no ':' behind the name, "
+		 "ignored"},
+		{B, TEXT("sip line1 backup outbound proxy 10.0.0.2"), 1,
+		 "config:1: key 'sip line1 backup outbound proxy': no ':' "
+		 "behind the name, ignored"},
+		{B, TEXT("sip line1 backup proxy: 10.0.0.2"), 1,
+		 "config:1: key 'sip line1 backup proxy': unknown (did you "
+		 "mean 'sip line1 backup proxy ip'?)"},
+		{B, TEXT("sips persistant tls: 1"), 1,
+		 "config:1: key 'sips persistant tls': unknown (did you "
+		 "mean 'sips persistent tls'?)"},
+		{B, TEXT("prgkey1 type: blf"), 1,
+		 "config:1: key 'prgkey1 type': a setting of the phone that "
+		 "has no use here (one of 1)"},
+		{B, TEXT("aastra_cfg_pth /tmp"), 1,
+		 "config:1: key 'aastra_cfg_pth': unknown (did you mean "
+		 "'aastra_cfg_path'?)"},
+		{B, TEXT("aastra_foo 1"), 1,
+		 "config:1: key 'aastra_foo': unknown"},
+		{B, TEXT("aastra_cfg_mac 00085D1610"), 1,
+		 "config:1: key 'aastra_cfg_mac': '00085D1610' is not a MAC "
+		 "address (12 hex digits); the default (that of the "
+		 "interface in use) is used"},
+		{B, TEXT("aastra_cfg_mac 00085D1610DG"), 1,
+		 "config:1: key 'aastra_cfg_mac': '00085D1610DG' is not a "
+		 "MAC address (12 hex digits); the default (that of the "
+		 "interface in use) is used"},
+		{B, TEXT("aastra_cfg_model ../../etc/passwd"), 1,
+		 "config:1: key 'aastra_cfg_model': '../../etc/passwd' is "
+		 "not a file name; it counts as not given"},
+		{B, TEXT("aastra_cfg_model .hidden"), 1,
+		 "config:1: key 'aastra_cfg_model': '.hidden' is not a file "
+		 "name; it counts as not given"},
+		{B, TEXT("aastra_cfg_url ftp://host/x"), 1,
+		 "config:1: key 'aastra_cfg_url': not a URL that begins "
+		 "with http:// or https://; it counts as not given"},
+		{B, TEXT("aastra_cfg_url host/x"), 1,
+		 "config:1: key 'aastra_cfg_url': not a URL that begins "
+		 "with http:// or https://; it counts as not given"},
+		{B, TEXT("aastra_http_listen 8080"), 1,
+		 "config:1: key 'aastra_http_listen': '8080' is not "
+		 "'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen pbx:8080"), 1,
+		 "config:1: key 'aastra_http_listen': 'pbx:8080' is not "
+		 "'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen 127.0.0.1:0"), 1,
+		 "config:1: key 'aastra_http_listen': '127.0.0.1:0' is not "
+		 "'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen 127.0.0.1:70000"), 1,
+		 "config:1: key 'aastra_http_listen': '127.0.0.1:70000' is "
+		 "not 'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen ::1:8080"), 1,
+		 "config:1: key 'aastra_http_listen': '::1:8080' is not "
+		 "'address:port'; the default (off) is used"},
+		{F, TEXT("sip proxy port: 5061\nsip proxy port: 5062x"), 2,
+		 "aastra.cfg:2: key 'sip proxy port': '5062x' is not a port "
+		 "(0-65535); '5061' of aastra.cfg:1 is used"},
+		{F, TEXT("sip proxy ip: a\nsip proxy ip: b"), 1,
+		 "aastra.cfg:2: key 'sip proxy ip': replaces line 1 of the "
+		 "same file"},
+		{F, TEXT("sip failback delay: 7\nsip failback delay: x"), 1,
+		 "aastra.cfg:2: key 'sip failback delay': 'x' is not a "
+		 "number; '7' of aastra.cfg:1 is used"},
+		{F, TEXT("sip failback delay: 7\nsip line7 failback "
+			"delay: x"), 1,
+		 "aastra.cfg:2: key 'sip line7 failback delay': 'x' is not "
+		 "a number; '7' of aastra.cfg:1 is used"},
+		{F, TEXT("sip backup proxy port: 5060"), 1,
+		 "aastra.cfg:1: key 'sip backup proxy port': no effect "
+		 "without 'sip backup proxy ip'"},
+		{F, TEXT("sip registrar ip:0.0.0.0\nsip registrar "
+			"port:5060"), 1,
+		 "aastra.cfg:2: key 'sip registrar port': no effect without "
+		 "'sip registrar ip'"},
+		{F, TEXT("sip vmail: *97"), 1,
+		 "aastra.cfg:1: key 'sip vmail': not used here: baresip has "
+		 "no key that dials it"},
+		{F, TEXT("sip T1 timer: 600"), 1,
+		 "aastra.cfg:1: key 'sip T1 timer': not used here: 500 ms "
+		 "is compiled into libre; `sip transaction timer` ends a "
+		 "request sooner"},
+	};
+	size_t i, j;
+
+	(void)state;
+	assert_true(COUNT(casev) >= 80);
+
+	for (i=0; i<COUNT(casev); i++) {
+		static const char more[] = "\nsip line9 failback delay: 99\n";
+		struct aa_config_text text;
+		struct report rep = {.n = 0};
+		struct aa_config *cfg = NULL;
+		char buf[512];
+
+		text = text_of(casev[i].layer, NULL);
+		memcpy(buf, casev[i].text, casev[i].len);
+		memcpy(&buf[casev[i].len], more, sizeof(more) - 1);
+		text.buf = buf;
+		text.len = casev[i].len + sizeof(more) - 1;
+
+		assert_int_equal(0, aa_config_alloc_text(&cfg, &text, 1,
+							 msg_handler, &rep));
+
+		if (rep.n != casev[i].n ||
+		    strcmp(casev[i].finding, rep.textv[0])) {
+
+			print_error("%s\n", casev[i].text);
+			for (j=0; j<rep.n; j++)
+				print_error("reported:  %s\n", rep.textv[j]);
+			print_error("should be: %s\n", casev[i].finding);
+			fail();
+		}
+
+		/* nothing else suffers, and it is listed again */
+		assert_int_equal(99, aa_config_u32(cfg, 9,
+						   "sip failback delay"));
+
+		for (j=0; j<rep.n; j++) {
+			char *part = strdup(rep.textv[j]);
+
+			assert_non_null(part);
+			squeeze(part);
+			assert_listed(cfg, 0, NULL, part);
+			free(part);
+		}
+
+		mem_deref(cfg);
+		report_reset(&rep);
+	}
+}
+
+
+#undef F
+#undef B
+
+
+/* ---- Files as they are found (facts, chapter 6) ----------------------- */
+
+
+/** The settings of a line in one string; `-` where there is nothing */
+static char *describe(const struct aa_line_config *lc)
+{
+	static const enum aa_role rolev[] = {PROXY, REGISTRAR, OUTBOUND};
+	struct mbuf *mb = mbuf_alloc(256);
+	char *str = NULL;
+	size_t i;
+	int rank;
+
+	assert_non_null(mb);
+	assert_int_equal(0, mbuf_printf(mb, "%s/%s/%s '%s'",
+		lc->user_name[0] ? lc->user_name : "-",
+		lc->auth_name[0] ? lc->auth_name : "-",
+		lc->password[0] ? lc->password : "-", lc->display_name));
+
+	for (i=0; i<COUNT(rolev); i++) {
+
+		for (rank=PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			const struct aa_server *srv;
+
+			srv = &lc->server[rolev[i]][rank];
+			assert_int_equal(0, mbuf_printf(mb, "%s%s:%u",
+				rank == PRIMARY ? "\n" : " | ",
+				srv->host[0] ? srv->host : "-", srv->port));
+		}
+	}
+
+	assert_int_equal(0, mbuf_printf(mb, "\n%s outbound=%u registers=%u "
+		"tp=%d\nperiod=%u retry=%u/%u mwi=%u/%u blf=%u",
+		aa_scenario_name(lc->scenario), lc->outbound, lc->registers,
+		(int)lc->transport, lc->registration_period,
+		lc->registration_retry, lc->registration_timeout_retry,
+		lc->explicit_mwi, lc->explicit_mwi_period, lc->blf_period));
+
+	mb->pos = 0;
+	assert_int_equal(0, mbuf_strdup(mb, &str, mb->end));
+	mem_deref(mb);
+
+	return str;
+}
+
+
+static void test_shapes(void **state)
+{
+	/* each line: user/auth/password 'display'; then proxy, registrar and
+	   outbound proxy as primary | backup; then the rest */
+	static const struct {
+		const char *what;
+		const char *aastra, *mac, *baresip;
+		uint32_t line;
+		bool has_account;
+		size_t warnings;
+		const char *expected;
+	} casev[] = {
+		{"1 per line all of proxy, registrar and both backups",
+		 "sip transport protocol: 1\n",
+		 "# written by the provisioning\n"
+		 "sip line1 proxy ip: 10.1.0.1\nsip line1 proxy port: 5060\n"
+		 "sip line1 backup proxy ip: 10.1.0.2\n"
+		 "sip line1 backup proxy port: 5060\n"
+		 "sip line1 registrar ip: 10.1.0.1\n"
+		 "sip line1 registrar port: 5060\n"
+		 "sip line1 backup registrar ip: 10.1.0.2\n"
+		 "sip line1 backup registrar port: 5060\n"
+		 "sip line1 user name: w100\nsip line1 auth name: w100\n"
+		 "sip line1 password: secret1\n"
+		 "sip line1 display name: Anna B\n"
+		 "sip line1 screen name: Anna B 100\n",
+		 NULL, 1, false, 0,
+		 "w100/w100/secret1 'Anna B'\n"
+		 "10.1.0.1:5060 | 10.1.0.2:5060\n"
+		 "10.1.0.1:5060 | 10.1.0.2:5060\n"
+		 "-:0 | -:0\n"
+		 "proxy-registrar outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"2 global periods and persistent TLS",
+		 "sips persistent tls: 1\n"
+		 "sip explicit mwi subscription period: 3600\n"
+		 "sip blf subscription period: 3600\n"
+		 "sip transport protocol: 4\n", NULL,
+		 "sip_line1_backup_outbound_proxy 10.0.0.2\n", 1, true, 0,
+		 "-/-/- ''\n"
+		 "pbx.example.com:0 | -:0\n"
+		 "pbx.example.com:0 | -:0\n"
+		 "10.0.0.1:5060 | 10.0.0.2:0\n"
+		 "outbound-proxy outbound=1 registers=1 tp=4\n"
+		 "period=600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"3 backups 0.0.0.0, their ports 5060", NULL,
+		 "sip line1 proxy ip: pbx.example\n"
+		 "sip line1 proxy port: 5060\n"
+		 "sip line1 backup proxy ip: 0.0.0.0\n"
+		 "sip line1 backup proxy port: 5060\n"
+		 "sip line1 registrar ip: pbx.example\n"
+		 "sip line1 registrar port: 5060\n"
+		 "sip line1 backup registrar ip: 0.0.0.0\n"
+		 "sip line1 backup registrar port: 5060\n"
+		 "sip line1 user name: 100\nsip line1 password: s\n",
+		 NULL, 1, false, 0,
+		 "100/-/s ''\n"
+		 "pbx.example:5060 | -:0\n"
+		 "pbx.example:5060 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"4 comments at the end of lines", NULL,
+		 "sip line1 registrar ip: pbx.example   # the server\n"
+		 "sip line1 registrar port: 5060        # its port\n"
+		 "sip line1 registration period: 120    # 2 minutes\n"
+		 "sip line1 proxy ip: pbx.example   # again\n"
+		 "sip line1 proxy port: 5060\n"
+		 "sip line1 user name: 100 # and so on\n"
+		 "sip line1 auth name: 100\nsip line1 password: a#b#c # pw\n",
+		 NULL, 1, false, 0,
+		 "100/100/a#b#c ''\n"
+		 "pbx.example:5060 | -:0\n"
+		 "pbx.example:5060 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=120 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"5 no blank behind the colon, ports without addresses",
+		 "sip proxy ip:pbx.example\nsip proxy port:5060\n"
+		 "sip registrar ip:0.0.0.0\nsip registrar port:5060\n"
+		 "sip backup proxy port:5060\nsip backup registrar port:5060\n"
+		 "sip subscription timeout retry timer:300\n"
+		 "sip subscription failed retry timer:300\n"
+		 "sip registration retry timer:300\nsip outbound support:0\n"
+		 "sip outbound proxy:0.0.0.0\nsip outbound proxy port:5061\n"
+		 "sip persistent tls keep alive:0\nsip whitelist:0\n"
+		 "dynamic sip:1\n", NULL, NULL, 1, true, 0,
+		 "-/-/- ''\n"
+		 "pbx.example:5060 | -:0\n"
+		 "pbx.example.com:0 | -:0\n"
+		 "10.0.0.1:5060 | -:0\n"
+		 "none outbound=0 registers=1 tp=2\n"
+		 "period=600 retry=300/120 mwi=0/3600 blf=3600"},
+
+		{"6 backups written, all empty", NULL,
+		 "sip line1 user name: 100\nsip line1 password: s\n"
+		 "sip line1 proxy ip: 10.1.0.1\nsip line1 proxy port: 5060\n"
+		 "sip line1 registrar ip: 10.1.0.1\n"
+		 "sip line1 registrar port: 5060\n"
+		 "sip line1 backup proxy ip:\nsip line1 backup proxy port:\n"
+		 "sip line1 backup registrar ip: \n"
+		 "sip line1 backup registrar port: \n",
+		 NULL, 1, false, 0,
+		 "100/-/s ''\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"7 short timers, message waiting",
+		 "sip registration retry timer: 60\n"
+		 "sip registration timeout retry timer: 30\n"
+		 "sip explicit mwi subscription: 1\n"
+		 "sip explicit mwi subscription period: 120\n"
+		 "sip blf subscription period: 120\ndynamic sip: 1\n",
+		 "sip line1 user name: u\nsip line1 proxy ip: p\n"
+		 "sip line1 registrar ip: r\n", NULL, 1, false, 0,
+		 "u/-/- ''\n"
+		 "p:0 | -:0\n"
+		 "r:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=60/30 mwi=1/120 blf=120"},
+
+		{"8 SRV by port 0, trailing blanks",
+		 "sip proxy ip  : example.org  \nsip proxy port  : 0  \n"
+		 "sip registrar ip  : example.org\t\n"
+		 "sip registrar port  : 0  \nsip registration period : 120 \n"
+		 "sip registration retry timer  : 120  \n"
+		 "sip blf subscription period  : 120  \n",
+		 "sip line1 user name  : 100  \nsip line1 password  : s  \n",
+		 NULL, 1, false, 0,
+		 "100/-/s ''\n"
+		 "example.org:0 | -:0\n"
+		 "example.org:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=120 retry=120/120 mwi=0/3600 blf=120"},
+
+		{"9 long retry, contact matching",
+		 "sip registration retry timer: 600\n"
+		 "sip explicit mwi subscription: 1\n"
+		 "sip explicit mwi subscription period: 3600\n"
+		 "sip contact matching: 2\n",
+		 "sip line1 user name: 100\nsip line1 proxy ip: p\n"
+		 "sip line1 registrar ip: p\n", NULL, 1, false, 0,
+		 "100/-/- ''\n"
+		 "p:0 | -:0\n"
+		 "p:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=600/120 mwi=1/3600 blf=3600"},
+
+		{"10 a key twice, period 0, softkeys in comments",
+		 "sip proxy ip: 10.1.0.1\nsip proxy port: 5060\n"
+		 "sip proxy port: 5060\nsip registrar ip: 10.1.0.1\n"
+		 "sip outbound proxy port: 5060\nsip registration period: 0\n"
+		 "#softkey1 type: speeddial\n#softkey1 value: 200\n"
+		 "softkey2 type: dnd\ntime server1: ntp.example\n",
+		 "sip line1 user name: 100\nsip line1 auth name: 100\n"
+		 "sip line1 password: s\n", NULL, 1, false, 0,
+		 "100/100/s ''\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "10.1.0.1:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"11 auth per line, servers global and quoted",
+		 "sip proxy ip:\"10.1.0.1\"\nsip registrar ip:\"10.1.0.1\"\n"
+		 "sip session timer:1800\nsip dial plan:\"x+^|xx+*\"\n"
+		 "sip vmail:\"*32#\"\n",
+		 "sip line1 user name: 100\nsip line1 auth name: 100\n"
+		 "sip line1 password: \"p # w\"\n",
+		 NULL, 1, false, 0,
+		 "100/100/p # w ''\n"
+		 "10.1.0.1:0 | -:0\n"
+		 "10.1.0.1:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"12 backups that are the primaries",
+		 "sip proxy ip: 10.1.0.1\nsip proxy port: 5060\n"
+		 "sip backup proxy ip: 10.1.0.1\nsip backup proxy port: 5060\n"
+		 "sip registrar ip: 10.1.0.1\nsip registrar port: 5060\n"
+		 "sip backup registrar ip: 10.1.0.1\n"
+		 "sip blacklist duration: 180\n",
+		 "sip line1 user name: 100\n", NULL, 1, false, 2,
+		 "100/-/- ''\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=1 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"13 keys that no guide has",
+		 "sip line1 sip server: 10.1.0.1\n"
+		 "sip line1 backup proxy: 10.1.0.2\n"
+		 "sip line1 backup proxy port: 5060\n"
+		 "sip line1 user name: 100\n", NULL, NULL, 1, false, 3,
+		 "100/-/- ''\n"
+		 "-:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "-:0 | -:0\n"
+		 "none outbound=0 registers=0 tp=1\n"
+		 "period=3600 retry=1800/120 mwi=0/3600 blf=3600"},
+
+		{"14 one server for everything, nothing else",
+		 "sip proxy ip: 10.1.0.1\nsip proxy port: 5060\n"
+		 "sip registrar ip: 10.1.0.1\nsip registrar port: 5060\n",
+		 NULL, NULL, 1, true, 0,
+		 "-/-/- ''\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "10.1.0.1:5060 | -:0\n"
+		 "10.0.0.1:5060 | -:0\n"
+		 "none outbound=0 registers=1 tp=2\n"
+		 "period=600 retry=1800/120 mwi=0/3600 blf=3600"},
+	};
+	size_t i;
+
+	(void)state;
+
+	for (i=0; i<COUNT(casev); i++) {
+		const struct aa_config_text textv[] = {
+			text_of(AA_LAYER_AASTRA, casev[i].aastra),
+			text_of(AA_LAYER_MAC, casev[i].mac),
+			text_of(AA_LAYER_BARESIP, casev[i].baresip),
+		};
+		struct report rep = {.n = 0};
+		struct aa_config *cfg = NULL;
+		struct aa_line_config lc;
+		char *str;
+		size_t j;
+
+		assert_int_equal(0, aa_config_alloc_text(&cfg, textv,
+							 COUNT(textv),
+							 msg_handler, &rep));
+		assert_int_equal(0, aa_config_line(
+			cfg, casev[i].line,
+			casev[i].has_account ? &account : NULL, &lc));
+
+		str = describe(&lc);
+
+		if (strcmp(casev[i].expected, str) ||
+		    casev[i].warnings != warnings(&rep)) {
+
+			for (j=0; j<rep.n; j++)
+				print_error("%s\n", rep.textv[j]);
+			print_error("%s\nis:\n%s\nshould be:\n%s\n",
+				    casev[i].what, str, casev[i].expected);
+			fail();
+		}
+
+		mem_deref(str);
+		mem_deref(cfg);
+		report_reset(&rep);
+	}
+}
+
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reader_lines),
+		cmocka_unit_test(test_reader_names),
+		cmocka_unit_test(test_reader_prefix),
+		cmocka_unit_test(test_reader_values),
+		cmocka_unit_test(test_reader_long),
+		cmocka_unit_test(test_reader_errors),
+		cmocka_unit_test(test_reader_baresip),
+		cmocka_unit_test(test_reader_garbage),
+		cmocka_unit_test(test_table_complete),
+		cmocka_unit_test(test_table_sane),
+		cmocka_unit_test(test_table_ranges),
+		cmocka_unit_test(test_table_spellings),
+		cmocka_unit_test(test_layers),
+		cmocka_unit_test(test_spellings),
+		cmocka_unit_test(test_baresip_lines),
+		cmocka_unit_test(test_locks),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_account),
+		cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_inheritance_key),
+		cmocka_unit_test(test_user_name),
+		cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_outbound_default),
+		cmocka_unit_test(test_scenarios),
+		cmocka_unit_test(test_recovery),
+		cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_counterparts),
+		cmocka_unit_test(test_check_line),
+		cmocka_unit_test(test_check_lines),
+		cmocka_unit_test(test_secrets),
+		cmocka_unit_test(test_listing),
+		cmocka_unit_test(test_listing_error),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_files_unreadable),
+		cmocka_unit_test(test_files_mac),
+		cmocka_unit_test(test_thousand_lines),
+		cmocka_unit_test(test_many_findings),
+		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_shapes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

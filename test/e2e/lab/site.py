@@ -126,11 +126,19 @@ class Site:
             match=lambda e: e.expires)
 
     def registers(self, rank=None, **kw):
-        """The phone's REGISTER requests to one server (None: to both)."""
+        """The phone's REGISTER requests to one server (None: to both), but
+        not its farewells."""
+        return self._registers(rank, lambda e: e.expires, **kw)
+
+    def farewells(self, rank=None, **kw):
+        """The phone's REGISTER requests that remove a binding."""
+        return self._registers(rank, lambda e: e.expires == 0, **kw)
+
+    def _registers(self, rank, which, **kw):
         return self.lab.wire.sip(
             "REGISTER", request=True, src="phone",
             dst=self.host[rank] if rank else None,
-            match=lambda e: e.dst in (PRIMARY, BACKUP), **kw)
+            match=lambda e: e.dst in (PRIMARY, BACKUP) and which(e), **kw)
 
     def sent(self, rank, **kw):
         """Everything that the phone sent to a server."""

@@ -1,0 +1,186 @@
+"""Calls: they take the path in force, and they outlive every move."""
+
+import pytest
+
+from helpers_calls import DOMAIN, OTHER, World
+
+ROWS = [("E3", "tcp"), ("E3", "udp"), ("E2", "tcp"), ("E2", "udp")]
+rows = pytest.mark.parametrize("row, transport", ROWS,
+                               ids=["-".join(r) for r in ROWS])
+
+
+def ways_out(w, rank):
+    """Every way to begin a call: commands before, command, who is called."""
+    return {
+        "bare number": ([], "dial 200", 200),
+        "uri": ([], "dial sip:200@" + DOMAIN, 200),
+        "other domain": ([], "dial sip:201@" + OTHER, 201),
+        "redial": ([], "dial", 201),
+        "contact": ([], "dialcontact", 200),
+        "found": (["uafind " + w.aor(rank)], "dial 200", 200),
+    }
+
+
+@rows
+def test_calls_at_every_stage(lab, row, transport):
+    """Out by every way in, and in, on the primary, on the backup, and home
+    again: always over the server in force and as the AOR in force."""
+    w = World(lab, row, transport)
+    for rank in w.stages():
+        for name, (before, command, callee) in ways_out(w, rank).items():
+            call = w.call_out(command, rank, callee, before=before)
+            call.end(by="phone" if name != "uri" else "far")
+        w.call_in(rank).end(by="far")
+        w.call_in(rank).end(by="phone")
+    assert w.phone.exit() == 0
+
+
+@rows
+@pytest.mark.parametrize("to", ["backup", "primary"])
+def test_call_in_over_either_binding(lab, row, transport, to):
+    """While a line moves it has two live bindings. A call rings once, over
+    the newer as over the older one; in E2 the older one is that of a user
+    agent that baresip cannot see any more."""
+    w = World(lab, row, transport)
+    if to == "primary":
+        w.phone.cmd("aastra_failover 1")
+        w.wait_on("backup")
+        w.wait_alone("backup")
+    old = "backup" if to == "primary" else "primary"
+
+    # the farewell is not heard, so the moment lasts for 1.5 s
+    w.server(old).respond("REGISTER", 0, user=100)
+    w.phone.cmd("aastra_fail%s 1" % ("back" if to == "primary" else "over"))
+    w.wait_on(to)
+    both = w.bindings()
+    assert len(both) == 2, both
+    t = lab.now()
+    w.call_in(to).end(by="far", over=to)
+    if w.reg:
+        new = next(b for b in both if w.belongs(b, to))
+        w.reg.rpc("ul.rm_contact", "location", "100", new["contact"])
+    call = w.call_in(to, over=old)
+    assert len(w.bindings()) == (1 if w.reg else 2)
+    assert lab.now() - t < 1.5      # it was the moment
+    call.end(by="phone", over=old)
+    # the line is whole: its calls leave on the new path, as its AOR
+    w.call_out("dial 200", to).end()
+    w.wait_on(to)
+
+
+def test_call_in_over_a_server_that_was_left(lab):
+    """The primary does not answer REGISTER and OPTIONS any more, but still
+    passes calls on. What rings is the hidden user agent's binding, and the
+    call is the line's."""
+    w = World(lab, "E2", "udp")
+    for method in ("REGISTER", "OPTIONS"):
+        w.primary.respond(method, 0, user=None if method == "OPTIONS"
+                          else 100)
+    w.wait_on("backup")
+    assert len(w.primary.bindings("100")) == 1
+    call = w.call_in("backup", over="primary")
+    call.assert_audio()
+    assert w.aor("backup") in w.phone.reginfo()
+    call.hold()
+    call.hold(off=True)
+    call.end(by="phone")
+    w.call_out("dial 200", "backup").end()
+    w.call_in("backup", over="primary").end(by="far")
+
+
+def open_connections(lab, server):
+    """TCP connections between the phone and a server, as the server has
+    them."""
+    out = server.host.run("ss", "-H", "-t", "-n", "state", "established",
+                          "dst", lab.phone.ip)
+    return len(out.splitlines())
+
+
+@rows
+def test_call_outlives_failover(lab, row, transport):
+    """The primary dies under a call: the line moves, the call goes on. Under
+    the policy idle it goes home when the call ends, and not before."""
+    w = World(lab, row, transport)
+    call = w.call_out("dial 200", "primary")
+    w.primary.kill()
+    w.wait_on("backup")
+    w.wait_alone("backup")
+    call.assert_audio()
+    call.dtmf("42#")
+
+    # a second call beside it, through the live server
+    second = w.call_out("dial sip:201@" + OTHER, "backup", 201)
+    assert w.phone.calls().count("sip:20") == 2
+    second.end()
+    call.assert_up()
+    call.assert_audio()
+
+    w.restore_primary(far=False)
+    lab.until(lambda: flow(w, "primary")["state"] == "up", 5, "primary up")
+    lab.never(lambda: not w.on("backup"), 1.0, "went home during the call")
+    call.assert_up()
+    call.assert_audio()
+    assert w.state()["calls"] is True
+
+    # no timer: the end of the call is what takes it home
+    t = lab.now()
+    if (row, transport) == ("E3", "tcp"):
+        # the edge's flow token names a connection that died with the edge:
+        # the other end can not be told (RFC 5626 5.3.1)
+        w.phone.hangup()
+        lab.wire.wait_sip("BYE", status=477, src="primary", after=t)
+    else:
+        call.end(by="phone", over="primary")
+    w.wait_on("primary")
+    back = lab.wire.sip("REGISTER", status=200, src="primary", after=t)
+    closed = w.phone.wait_event("CALL_CLOSED", after=t)
+    assert back[0].t - closed.t < 0.3
+    w.wait_alone("primary")
+    assert w.state()["calls"] is False
+    lab.until(lambda: flow(w, "backup")["state"] == "idle", 3, "backup let go")
+    assert open_connections(lab, w.backup) == 0
+
+
+@rows
+def test_call_outlives_failback(lab, row, transport):
+    """Under the policy auto a line goes home during a call. All that can be
+    done with a call still can be, over the server that it was made with."""
+    w = World(lab, row, transport, policy="auto")
+    w.lose_primary()
+    call = w.call_out("dial 200", "backup")
+    w.restore_primary()
+    w.wait_on("primary")
+    w.wait_alone("primary")
+    call.assert_up()
+    call.assert_audio()
+    if transport == "tcp":
+        assert open_connections(lab, w.backup) == 1
+
+    assert call.hold().dst == "backup"
+    call.hold(off=True)
+    call.dtmf("*7")
+
+    # a second call goes over the server in force, the first one waits
+    call.hold()
+    second = w.call_out("dial sip:201@" + OTHER, "primary", 201)
+    second.dtmf("1")
+    second.end()
+    w.lab.wire.wait_sip("INVITE", status=200, dst="phone", after=second.t,
+                        call_id=call.dialog)   # baresip resumes it by itself
+    call.assert_up()
+    call.assert_audio()
+
+    # blind transfer: 200 calls 201 instead, and the phone is out of it
+    t = lab.now()
+    w.phone.cmd("transfer sip:201@" + OTHER)
+    refer = lab.wire.wait_sip("REFER", status=202, dst="phone", after=t)
+    assert refer.src == "backup"
+    call.far.wait_event("CALL_ESTABLISHED", after=t, direction="outgoing")
+    w.phone.wait_event("CALL_CLOSED", after=t)
+    lab.until(lambda: flow(w, "backup")["state"] == "idle", 3, "backup let go")
+    assert open_connections(lab, w.backup) == 0
+    w.call_out("dial 200", "primary").end()
+
+
+def flow(w, rank, n=1):
+    return next(f for f in w.state(n)["flows"] if f["rank"] == rank)
