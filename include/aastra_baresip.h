@@ -97,6 +97,7 @@ void warning(const char *fmt, ...);
 /* configuration, network, commands */
 int conf_path_get(char *path, size_t sz);
 struct network *baresip_network(void);
+bool net_check(struct network *net);
 struct dnsc *net_dnsc(const struct network *net);
 struct commands *baresip_commands(void);
 int cmd_register(struct commands *commands, const struct cmd *cmdv,

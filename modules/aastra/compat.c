@@ -193,6 +193,22 @@ uint32_t aa_compat_account_prio(const struct account *acc)
 
 
 /**
+ * Let baresip look for its own address now
+ *
+ * @return true if it found another one.  From 4.0 on that is the work of
+ *         baresip's module netroam
+ */
+bool aa_compat_net_check(void)
+{
+#if AASTRA_RE_VERSION >= 30000
+	return false;
+#else
+	return net_check(baresip_network());
+#endif
+}
+
+
+/**
  * The version of baresip that the module was built for
  *
  * @return Version text

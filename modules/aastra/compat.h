@@ -43,6 +43,7 @@ void aa_compat_current_set(struct ua *ua);
 bool aa_compat_has_current(void);
 uint32_t aa_compat_account_prio(const struct account *acc);
 const char *aa_compat_baresip_version(void);
+bool aa_compat_net_check(void);
 
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
 uint64_t aa_now_us(void);

@@ -530,7 +530,8 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 	struct aa_path *path = arg;
 	(void)b;
 
-	if (msg)
+	/* a farewell may have gone over another path's flow */
+	if (msg && path->over_own)
 		aa_flow_seen(path->flow, msg);
 
 	path->event           = true;
@@ -1381,6 +1382,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	if (!pace(line, path) || !budget_take(line, path))
 		return;
 
+	path->over_own = true;
 	err = hop_over(line, path->b, path);
 	if (!err)
 		err = aa_binding_register(path->b);

@@ -356,7 +356,9 @@ static void net_handler(enum aa_net what, void *arg)
 	struct le *le;
 	(void)arg;
 
-	if (what == AA_NET_UP && own_address_gone()) {
+	/* baresip itself looks once a minute */
+	if (what == AA_NET_UP && own_address_gone() &&
+	    aa_compat_net_check()) {
 		info("aastra: the phone's address has changed\n");
 		(void)uag_reset_transp(true, true);
 	}
