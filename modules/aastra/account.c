@@ -286,8 +286,12 @@ static void cancel_handler(void *arg)
  */
 static bool hold(struct aa_account *acc, const struct sip_msg *msg)
 {
-	if (acc->held || acc->ended)
+	if (acc->ended)
 		return false;
+
+	/* sent again meanwhile: our listener sees it before libre's does */
+	if (acc->held)
+		return 0 == pl_cmp(&acc->held->via.branch, &msg->via.branch);
 
 	if (sip_strans_alloc(&acc->held_st, uag_sip(), msg, cancel_handler,
 			     acc))

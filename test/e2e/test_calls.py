@@ -37,7 +37,7 @@ def test_calls_at_every_stage(lab, row, transport):
 
 @rows
 @pytest.mark.parametrize("to", ["backup", "primary"])
-def test_call_in_over_either_binding(lab, row, transport, to):
+def test_either_binding(lab, row, transport, to):
     """While a line moves it has two live bindings. A call rings once, over
     the newer as over the older one; in E2 the older one is that of a user
     agent that baresip cannot see any more."""
@@ -68,7 +68,7 @@ def test_call_in_over_either_binding(lab, row, transport, to):
     w.wait_on(to)
 
 
-def test_call_in_over_a_server_that_was_left(lab):
+def test_server_left_behind(lab):
     """The primary does not answer REGISTER and OPTIONS any more, but still
     passes calls on. What rings is the hidden user agent's binding, and the
     call is the line's."""
@@ -180,6 +180,92 @@ def test_call_outlives_failback(lab, row, transport):
     lab.until(lambda: flow(w, "backup")["state"] == "idle", 3, "backup let go")
     assert open_connections(lab, w.backup) == 0
     w.call_out("dial 200", "primary").end()
+
+
+@pytest.mark.parametrize("row", ["E3", "E2"])
+def test_calls_on_both_servers(lab, row):
+    """A call on each server, one of them made before the line moved: the
+    phone has both, and what ends the one leaves the other."""
+    w = World(lab, row)
+    first = w.call_out("dial 200", "primary")
+    w.phone.cmd("aastra_failover 1")    # by command: also during a call
+    w.wait_on("backup")
+    w.wait_alone("backup")
+    first.assert_up()
+
+    # a second one comes in, over the backup: baresip puts the first on hold
+    second = w.call_in("backup", far=w.far("backup"))
+    hold = lab.wire.wait_sip("INVITE", status=200, dst="phone",
+                             call_id=first.dialog, after=second.t)
+    assert hold.src == "primary"
+    assert w.phone.calls().count("sip:200@") == 2
+    second.dtmf("5")
+    second.end(by="far")
+    again = lab.wire.wait_sip("INVITE", request=True, src="phone",
+                              call_id=first.dialog, after=hold.t)
+    assert "a=sendrecv" in again.body and again.dst == "primary"
+    lab.wire.wait_sip("INVITE", status=200, dst="phone",
+                      call_id=first.dialog, after=again.t)
+
+    # the first one is still within reach of every command
+    first.assert_up()
+    first.dtmf("6")
+    first.hold()
+    first.hold(off=True)
+    first.end(by="phone")
+    assert "(0)" in w.phone.calls()
+    lab.until(lambda: open_connections(lab, w.backup) == 1, 3)
+
+
+@pytest.mark.parametrize("row", ["E3", "E2"])
+def test_transferred_by_the_other_end(lab, row):
+    """200 sends the phone to 201, in a call that the line was moved under:
+    the new call leaves over the server in force."""
+    w = World(lab, row)
+    w.phone.cmd("aastra_failover 1")
+    w.wait_on("backup")
+    call = w.call_out("dial 200", "backup")
+    w.phone.cmd("aastra_failback 1")
+    w.wait_on("primary")
+    w.wait_alone("primary")
+    t = lab.now()
+    call.far.cmd("transfer sip:201@" + OTHER)
+    refer = lab.wire.wait_sip("REFER", request=True, dst="phone", after=t)
+    assert refer.src == "backup"
+    w.far("primary").wait_call("incoming", after=t)
+    w.phone.wait_call("outgoing", after=t)
+    sent = [e for e in lab.wire.sip("INVITE", request=True, src="phone",
+                                    after=t) if e.call_id != call.dialog]
+    assert sent and {e.dst for e in sent} == {"primary"}
+    call.far.wait_event("CALL_CLOSED", after=t)
+    w.phone.hangup()
+    w.far("primary").wait_event("CALL_CLOSED", after=t)
+
+
+def test_policy_manual(lab):
+    """Under the policy manual a line goes home only when it is told to, or
+    when the backup is lost."""
+    w = World(lab, "E3", "tcp", policy="manual")
+    w.lose_primary()
+    w.restore_primary()
+    lab.until(lambda: flow(w, "primary")["state"] == "up", 5, "primary up")
+    call = w.call_out("dial 200", "backup")
+    call.end()
+    lab.never(lambda: not w.on("backup"), 1.0, "went home by itself")
+    w.phone.cmd("aastra_failback 1")
+    w.wait_on("primary")
+    w.wait_alone("primary")
+    w.phone.cmd("aastra_auto 1")
+    lab.never(lambda: not w.on("primary"), 0.5, "left the primary")
+
+    # the backup's end is reason enough
+    w.lose_primary()
+    w.restore_primary()
+    lab.until(lambda: flow(w, "primary")["state"] == "up", 5, "primary up")
+    w.backup.kill()
+    w.wait_on("primary")
+    w.wait_alone("primary")
+    w.call_in("primary").end()
 
 
 def flow(w, rank, n=1):

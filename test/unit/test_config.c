@@ -292,6 +292,7 @@ static void test_reader_names(void **state)
 	CFG("sip proxy ip:\"192.168.1.11\"",
 	    "1 0 [sip proxy ip] [192.168.1.11]");
 	CFG("sip_proxy_ip: x", "1 0 [sip_proxy_ip] [x]");
+	CFG("a\xc2\xa0: x", "1 0 [a] [x]");
 	CFG(": x", "1 2 [] [x]");
 	CFG("no colon", "1 1 [no colon] []");
 	CFG("no colon # a: b", "1 0 [no colon # a] [b]");
@@ -358,6 +359,10 @@ static void test_reader_values(void **state)
 	CFG("a: M\xc3\xbcller", "1 0 [a] [M\xc3\xbcller]");
 	CFG("a: \xe2\x82\xac", "1 0 [a] [\xe2\x82\xac]");
 	CFG("a: \xf0\x9f\x93\x9e", "1 0 [a] [\xf0\x9f\x93\x9e]");
+	CFG("a: \xe0\xa0\x80\xed\x9f\xbf\xf4\x8f\xbf\xbf",
+	    "1 0 [a] [\xe0\xa0\x80\xed\x9f\xbf\xf4\x8f\xbf\xbf]");
+	CFG("a: \xf4\x90\x80\x80",
+	    "1 0 [a] [\xc3\xb4\xc2\x90\xc2\x80\xc2\x80]");
 	CFG("a: \xc3", "1 0 [a] [\xc3\x83]");
 	CFG("a: \xc0\x80", "1 0 [a] [\xc3\x80\xc2\x80]");
 	CFG("a: \xed\xa0\x80", "1 0 [a] [\xc3\xad\xc2\xa0\xc2\x80]");
@@ -1495,6 +1500,11 @@ static void test_addresses(void **state)
 		{"2001:db8::1",              "2001:db8::1"},
 		{"[2001:db8::1]",            "2001:db8::1"},
 		{"::ffff:10.0.0.2",          "::ffff:10.0.0.2"},
+		{"x", "x"},
+		{"123456789012345678901234567890123456789012345678901234567"
+		 "890abc.x",
+		 "123456789012345678901234567890123456789012345678901234567"
+		 "890abc.x"},
 		{"\"10.0.0.2\"",             "10.0.0.2"},
 		{"10.0.0.2   # backup",      "10.0.0.2"},
 		{"0.0.0.0",                  ""},
@@ -1665,6 +1675,7 @@ static void test_recovery(void **state)
 
 static void test_questions(void **state)
 {
+	struct re_printf pf = {print_handler, NULL};
 	struct aa_config *cfg;
 	struct aa_line_config lc;
 
@@ -1705,6 +1716,7 @@ static void test_questions(void **state)
 	assert_int_equal(EINVAL, aa_config_line(NULL, 1, NULL, &lc));
 	assert_int_equal(EINVAL, aa_config_line(cfg, 1, NULL, NULL));
 	assert_int_equal(EINVAL, aa_config_print(NULL, cfg, 0, NULL));
+	assert_int_equal(EINVAL, aa_config_print(&pf, NULL, 0, NULL));
 	assert_int_equal(EINVAL, aa_config_alloc(NULL, "/tmp", NULL, NULL));
 	assert_int_equal(EINVAL, aa_config_alloc_text(NULL, NULL, 0, NULL,
 						      NULL));
@@ -1918,6 +1930,83 @@ static void test_check_lines(void **state)
 
 	mem_deref(cfg);
 	report_reset(&rep);
+}
+
+
+/* ---- Text that goes into a log ---------------------------------------- */
+
+
+/** What a file says must not forge a line of the log, or break a terminal */
+static void test_log_safe(void **state)
+{
+	static const struct {
+		const char *text, *finding;
+	} casev[] = {
+		{"sip \x1b[2Jfoo: x", "key 'sip ?[2jfoo': unknown"},
+		{"sip o'foo: x",      "key 'sip o?foo': unknown"},
+		{"sip f\xfc: x",      "key 'sip f?': unknown"},
+		{"sip f\xc3\xbc: x",  "key 'sip f\xc3\xbc': unknown"},
+		{"sip f\xc2\x9b: x",  "key 'sip f?" "?': unknown"},
+		{"sip f\xe2\x82: x",  "key 'sip f?" "?': unknown"},
+		{"sip \xe2\x82\xac: x",      "key 'sip \xe2\x82\xac':"},
+		{"sip \xf0\x9f\x93\x9e: x", "key 'sip \xf0\x9f\x93\x9e':"},
+		{"sip f\x7f: x",      "key 'sip f?': unknown"},
+		{"sip proxy ip: a'b", "'a?b' is not an address"},
+		{"sip proxy port: 1234567890123456789012345678901234567890123"
+		 "456789012345678901234567890123456789012345678901234567890",
+		 "'1234567890123456789012345678901234567890123456789012345678"
+		 "9012345678901234567890...' is not a port"},
+	};
+	size_t i;
+
+	(void)state;
+
+	for (i=0; i<COUNT(casev); i++) {
+		struct report rep = {.n = 0};
+		struct aa_config *cfg = load(&rep, NULL, casev[i].text);
+
+		assert_int_equal(1, rep.n);
+		assert_reported(&rep, casev[i].finding);
+		assert_listed(cfg, 0, NULL, casev[i].finding);
+
+		mem_deref(cfg);
+		report_reset(&rep);
+	}
+}
+
+
+/* values at the edge that are right: not a word about them */
+static void test_edges(void **state)
+{
+	static const char * const textv[] = {
+		"sip line100000 failback delay: 1",
+		"sip recovery base timer: 60\nsip recovery max timer: 60",
+		"sip proxy ip: p\nsip proxy port: 65535",
+		"aastra_http_listen 127.0.0.1:65535",
+		"aastra_http_listen [2001:db8::1]:1",
+		"aastra_cfg_url http://h",
+		"aastra_cfg_url https://h:8443/x/y?z",
+		"aastra_cfg_mac 00-08-5d-16-10-de",
+		"aastra_cfg_model 6757i CT",
+		"sip line1 user name: *97;x=1",
+		"sip line1 subscribe: dialog 200,presence sip:201@x",
+		"sip line1 display name: \"Anna, M\xc3\xbcller\"",
+		"sip subscription failed retry timer: 0",
+		"sip user name: 1\nsip line1 proxy ip: p",
+	};
+	size_t i;
+
+	(void)state;
+
+	for (i=0; i<COUNT(textv); i++) {
+		struct report rep = {.n = 0};
+		struct aa_config *cfg = load(&rep, textv[i], NULL);
+
+		if (rep.n)
+			fail_msg("%s: %s", textv[i], rep.textv[0]);
+
+		mem_deref(cfg);
+	}
 }
 
 
@@ -3013,6 +3102,28 @@ static void test_malformed(void **state)
 		{B, TEXT("aastra_http_listen 127.0.0.1:70000"), 1,
 		 "config:1: key 'aastra_http_listen': '127.0.0.1:70000' is "
 		 "not 'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen :8080"), 1,
+		 "config:1: key 'aastra_http_listen': ':8080' is not "
+		 "'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen [::1:8080"), 1,
+		 "config:1: key 'aastra_http_listen': '[::1:8080' is not "
+		 "'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_http_listen [127.0.0.1]:80"), 1,
+		 "config:1: key 'aastra_http_listen': '[127.0.0.1]:80' is not "
+		 "'address:port'; the default (off) is used"},
+		{B, TEXT("aastra_cfg_url https://"), 1,
+		 "config:1: key 'aastra_cfg_url': not a URL that begins with "
+		 "http:// or https://; it counts as not given"},
+		{B, TEXT("aastra_cfg_url http:///x"), 1,
+		 "config:1: key 'aastra_cfg_url': not a URL that begins with "
+		 "http:// or https://; it counts as not given"},
+		{F, TEXT("sip proxy ip: ."), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '.' is not an address: it "
+		 "takes four numbers from 0 to 255; the default (the "
+		 "account's domain) is used"},
+		{F, TEXT("sip proxy ip: [10.0.0.1"), 1,
+		 "aastra.cfg:1: key 'sip proxy ip': '[10.0.0.1' is not an "
+		 "address; the default (the account's domain) is used"},
 		{B, TEXT("aastra_http_listen ::1:8080"), 1,
 		 "config:1: key 'aastra_http_listen': '::1:8080' is not "
 		 "'address:port'; the default (off) is used"},
@@ -3445,6 +3556,8 @@ int main(void)
 		cmocka_unit_test(test_counterparts),
 		cmocka_unit_test(test_check_line),
 		cmocka_unit_test(test_check_lines),
+		cmocka_unit_test(test_log_safe),
+		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_secrets),
 		cmocka_unit_test(test_listing),
 		cmocka_unit_test(test_listing_error),
