@@ -13,6 +13,7 @@
 #include "status.h"
 #include "module.h"
 #include "command.h"
+#include "subscription.h"
 
 
 /* "N": a line that exists; nothing: all of them, where that is allowed */
@@ -143,7 +144,88 @@ static int cmd_probe(struct re_printf *pf, void *arg)
 }
 
 
+/* "N EVENT [URI]" */
+static int subscribe_arg(struct re_printf *pf, const void *arg,
+			 struct aa_line **linep, char *event, size_t evsz,
+			 char *uri, size_t urisz)
+{
+	const struct cmd_arg *carg = arg;
+	const char *prm = carg && carg->prm ? carg->prm : "";
+	struct pl num, ev, rest;
+
+	if (re_regex(prm, strlen(prm), "[0-9]+[ ]+[^ ]+[ ]*[^ ]*", &num, NULL,
+		     &ev, NULL, &rest) || num.p != prm || num.l > 6 ||
+	    rest.p + rest.l != prm + strlen(prm) ||
+	    pl_strcpy(&ev, event, evsz) || pl_strcpy(&rest, uri, urisz)) {
+		(void)re_hprintf(pf, "give the number of a line, an event"
+				 " package and whom to watch\n");
+		return EINVAL;
+	}
+
+	*linep = aa_line_find(aa_module_phone(), pl_u32(&num));
+	if (!*linep) {
+		(void)re_hprintf(pf, "there is no line %r\n", &num);
+		return ENOENT;
+	}
+
+	return 0;
+}
+
+
+static int cmd_subscribe(struct re_printf *pf, void *arg)
+{
+	struct aa_line *line;
+	char event[64], uri[256];
+	int err;
+
+	err = subscribe_arg(pf, arg, &line, event, sizeof(event),
+			    uri, sizeof(uri));
+	if (err)
+		return err;
+
+	err = aa_subs_add(line->subs, event, uri);
+	if (err) {
+		(void)re_hprintf(pf, "line %u: %s %s: %s\n", line->cfg.line,
+				 event, uri, err == EALREADY ?
+				 "subscribed already" : err == EINVAL ?
+				 "not something to subscribe to" :
+				 strerror(err));
+		return err;
+	}
+
+	return re_hprintf(pf, "line %u: subscribing to %s %s\n",
+			  line->cfg.line, event, uri);
+}
+
+
+static int cmd_unsubscribe(struct re_printf *pf, void *arg)
+{
+	struct aa_line *line;
+	char event[64], uri[256];
+	int err;
+
+	err = subscribe_arg(pf, arg, &line, event, sizeof(event),
+			    uri, sizeof(uri));
+	if (err)
+		return err;
+
+	err = aa_subs_remove(line->subs, event, uri);
+	if (err) {
+		(void)re_hprintf(pf, "line %u: %s %s is not subscribed\n",
+				 line->cfg.line, event, uri);
+		return err;
+	}
+
+	return re_hprintf(pf, "line %u: %s %s unsubscribed\n",
+			  line->cfg.line, event, uri);
+}
+
+
 static const struct cmd cmdv[] = {
+{"aastra_subscribe", 0, CMD_PRM, "Aastra: subscribe line to event uri",
+							     cmd_subscribe },
+{"aastra_unsubscribe", 0, CMD_PRM, "Aastra: end such a subscription",
+							     cmd_unsubscribe},
 {"aastra_status",   0, CMD_PRM, "Aastra: status of [line]",  cmd_status   },
 {"aastra_state",    0, CMD_PRM, "Aastra: state as JSON",     cmd_state    },
 {"aastra_history",  0, CMD_PRM, "Aastra: latest changes",    cmd_history  },

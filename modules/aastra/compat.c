@@ -19,7 +19,8 @@ static struct {
 	aa_event_h *h;
 	enum aa_event map[EVENT_NUMBERS];
 	int unnamed;            /* first number without a name, or -1 */
-} compat = {NULL, {AA_EVENT_OTHER}, -1};
+	int mwi;                /* number of MWI_NOTIFY, or -1 */
+} compat = {NULL, {AA_EVENT_OTHER}, -1, -1};
 
 
 static enum aa_event event_decode(const char *name)
@@ -68,6 +69,7 @@ int aa_compat_init(aa_event_h *h)
 	int i;
 
 	compat.unnamed = -1;
+	compat.mwi = -1;
 
 	for (i=0; i<EVENT_NUMBERS; i++) {
 		const char *name = uag_event_str((enum ua_event)i);
@@ -80,6 +82,8 @@ int aa_compat_init(aa_event_h *h)
 		}
 
 		compat.map[i] = event_decode(name);
+		if (0 == str_cmp(name, "MWI_NOTIFY"))
+			compat.mwi = i;
 	}
 
 	compat.h = h;
@@ -125,6 +129,52 @@ void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...)
 	ua_event(ua, (enum ua_event)compat.unnamed, NULL, "aastra,%s,%s",
 		 event, buf);
 #endif
+}
+
+
+/**
+ * Does an account ask for message waiting?  (Where it says nothing, baresip
+ * says yes for it: that is not a wish.)
+ *
+ * @param acc Account
+ *
+ * @return true if it has mwi=yes
+ */
+bool aa_compat_mwi_wished(const struct account *acc)
+{
+	const struct sip_addr *addr = account_laddr(acc);
+	struct pl val;
+
+	return addr && !msg_param_decode(&addr->params, "mwi", &val) &&
+		0 == pl_strcasecmp(&val, "yes");
+}
+
+
+/**
+ * Keep baresip's mwi module from an account
+ *
+ * @param acc Account
+ */
+void aa_compat_mwi_off(struct account *acc)
+{
+#if AASTRA_RE_VERSION >= 30000
+	(void)account_set_mwi(acc, false);
+#else
+	(void)account_set_mwi(acc, "no");
+#endif
+}
+
+
+/**
+ * Tell baresip of a message-summary, as its own mwi module does
+ *
+ * @param ua   User agent of the line
+ * @param body Body as it came
+ */
+void aa_compat_mwi(struct ua *ua, const char *body)
+{
+	if (compat.mwi >= 0)
+		ua_event(ua, (enum ua_event)compat.mwi, NULL, "%s", body);
 }
 
 

@@ -36,6 +36,9 @@ typedef void (aa_event_h)(enum aa_event ev, struct ua *ua, struct call *call,
 
 int  aa_compat_init(aa_event_h *h);
 void aa_compat_close(void);
+bool aa_compat_mwi_wished(const struct account *acc);
+void aa_compat_mwi_off(struct account *acc);
+void aa_compat_mwi(struct ua *ua, const char *body);
 void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...);
 
 struct ua *aa_compat_current(void);

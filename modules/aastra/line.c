@@ -25,6 +25,7 @@
 #include "account.h"
 #include "callmove.h"
 #include "line.h"
+#include "subscription.h"
 
 
 enum {
@@ -66,6 +67,9 @@ struct farewell {
 };
 
 
+static void change(struct aa_line *line, enum aa_journal_event event,
+		   const char *to, const char *reason, uint64_t took);
+static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
@@ -89,6 +93,7 @@ static void line_destructor(void *arg)
 	tmr_cancel(&line->tmr);
 	tmr_cancel(&line->tmr_now);
 	list_flush(&line->calll);
+	mem_deref(line->subs);
 	mem_deref(line->cur);
 	mem_deref(line->next);
 	list_flush(&line->leavel);
@@ -247,6 +252,67 @@ static int attach_flows(struct aa_line *line)
 }
 
 
+/* ---- subscriptions ---------------------------------------------------- */
+
+
+static int subs_auth_handler(char **user, char **pass, const char *realm,
+			     void *arg)
+{
+	const struct aa_line *line = arg;
+	(void)realm;
+
+	return aa_account_auth(line->acc, user, pass);
+}
+
+
+static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
+			 const char *text, uint32_t took, void *arg)
+{
+	struct aa_line *line = arg;
+	struct ua *ua = aa_account_shown(line->acc);
+
+	switch (ev) {
+
+	case AA_SUB_EV_STATE:
+		info("aastra: line %u: subscription %s %s: %s%s%s\n",
+		     line->cfg.line, si->event, si->uri,
+		     aa_sub_state_name(si->state), str_isset(text) ? ": " : "",
+		     text);
+		aa_compat_emit(ua, "subscription", "line=%u event=%s uri=%s"
+			       " state=%s", line->cfg.line, si->event, si->uri,
+			       aa_sub_state_name(si->state));
+		break;
+
+	case AA_SUB_EV_VALUE:
+		aa_compat_emit(ua, "lamp", "line=%u event=%s uri=%s value=%s",
+			       line->cfg.line, si->event, si->uri, si->value);
+		break;
+
+	case AA_SUB_EV_MWI:
+		aa_compat_mwi(ua, text);
+		break;
+
+	case AA_SUB_EV_BODY:
+		aa_compat_emit(ua, "notify", "line=%u event=%s uri=%s body=%s",
+			       line->cfg.line, si->event, si->uri, text);
+		break;
+
+	case AA_SUB_EV_MOVED:
+		change(line, AA_JOURNAL_SUBSCRIPTION_MOVED,
+		       aa_rank_name(si->rank), text, took);
+		break;
+
+	case AA_SUB_EV_FAULT:
+		aa_line_suspect(line, text);
+		break;
+
+	case AA_SUB_EV_SETTLED:
+		aa_line_kick(line);
+		break;
+	}
+}
+
+
 /**
  * Allocate a line; nothing is sent before aa_line_start()
  *
@@ -285,6 +351,13 @@ int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
 	}
 
 	line->acc = acc;
+
+	err = aa_subs_alloc(&line->subs, uag_sip(), cfg, subs_auth_handler,
+			    subs_handler, line);
+	if (err) {
+		mem_deref(line);
+		return err;
+	}
 
 	/* lines are kept in the order of their numbers */
 	for (le = list_tail(&phone->linel); le; le = le->prev) {
@@ -1265,6 +1338,10 @@ static bool flow_needed(const struct aa_line *line, const struct aa_flow *flow)
 {
 	const struct le *le;
 
+	/* they are unsubscribed over the path that they are leaving */
+	if (aa_subs_leaving(line->subs))
+		return true;
+
 	if (path_uses_flow(line->cur, flow) || path_uses_flow(line->next, flow))
 		return true;
 
@@ -1459,6 +1536,60 @@ static bool on_its_way(const struct aa_line *line)
 }
 
 
+static void domain_print(char *buf, size_t sz, const struct uri *uri)
+{
+	const bool ipv6 = NULL != pl_strchr(&uri->host, ':');
+	char port[8] = "";
+
+	if (uri->port)
+		(void)re_snprintf(port, sizeof(port), ":%u", uri->port);
+
+	(void)re_snprintf(buf, sz, "%s%r%s%s", ipv6 ? "[" : "", &uri->host,
+			  ipv6 ? "]" : "", port);
+}
+
+
+/* Subscriptions go where calls go, once the line is registered */
+static void subscriptions(struct aa_line *line)
+{
+	const struct account *acc;
+	struct aa_subs_path prm;
+	char domain[300], home[300];
+	struct aa_flow *flow = call_flow(line);
+	const struct aa_flow *old = line->subs_flow;
+
+	if (!aa_line_registered(line) || !flow) {
+		aa_subs_suspend(line->subs);
+		return;
+	}
+
+	acc = ua_account(aa_account_shown(line->acc));
+	domain_print(domain, sizeof(domain), account_luri(acc));
+	domain_print(home, sizeof(home),
+		     account_luri(aa_account_prim(line->acc)));
+
+	memset(&prm, 0, sizeof(prm));
+	prm.aor         = account_aor(acc);
+	prm.dispname    = account_display_name(acc);
+	prm.domain      = domain;
+	prm.home        = home;
+	prm.route       = call_route(line, line->cur);
+	prm.cuser       = ua_local_cuser(aa_account_shown(line->acc));
+	prm.tp          = line->tp;
+	prm.transaction = line->cfg.transaction_timer;
+	prm.conn        = aa_flow_conn(flow);
+	prm.generation  = aa_flow_generation(flow);
+	prm.rank        = line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR ?
+		line->use[AA_ROLE_PROXY] : line->use[route_role(line)];
+	prm.old_works   = old && (aa_flow_kept(old) ?
+				  aa_flow_state(old) == AA_FLOW_UP :
+				  aa_flow_state(old) != AA_FLOW_DOWN);
+
+	if (!aa_subs_path_set(line->subs, &prm))
+		line->subs_flow = flow;
+}
+
+
 static void publish(struct aa_line *line)
 {
 	const bool up = aa_line_registered(line);
@@ -1604,6 +1735,7 @@ static void line_run(struct aa_line *line)
 		aa_account_route(line->acc, call_route(line, line->cur));
 	aa_account_settle(line->acc);
 	publish(line);
+	subscriptions(line);
 	if (aa_line_registered(line))
 		aa_callmove_moved(line);
 	report_down(line);
@@ -1873,6 +2005,8 @@ void aa_line_end(struct aa_line *line, const struct ua *dying)
 
 	line->ended = true;
 
+	aa_subs_end(line->subs, &line->phone->farewelll);
+	line->subs = NULL;
 	farewell_send(line, line->cur);
 	farewell_send(line, line->next);
 	for (le = list_head(&line->leavel); le; le = le->next)
@@ -1900,6 +2034,8 @@ void aa_line_release(struct aa_line *line)
 
 	line->ended = true;
 
+	aa_subs_end(line->subs, NULL);
+	line->subs = NULL;
 	if (line->cur && path_works(line->cur))
 		aa_binding_farewell(line->cur->b);
 

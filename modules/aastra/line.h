@@ -15,6 +15,7 @@ struct aa_account;
 struct aa_binding;
 struct aa_flow;
 struct aa_flow_user;
+struct aa_subs;
 
 /** What all lines share */
 struct aa_phone {
@@ -94,6 +95,8 @@ struct aa_line {
 	uint64_t hold_set;      /**< when that was                          */
 	double budget;          /**< REGISTERs that may be sent now         */
 	uint64_t budget_at;     /**< when that was counted                  */
+	struct aa_subs *subs;   /**< event subscriptions                    */
+	struct aa_flow *subs_flow; /**< that they go over                   */
 	struct list calll;      /**< calls not answered yet (callmove.c)    */
 	uint32_t moves;         /**< how often another path came into force */
 	bool redialling;        /**< a call is being dialled again          */

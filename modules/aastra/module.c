@@ -17,6 +17,7 @@
 #include "line.h"
 #include "callmove.h"
 #include "command.h"
+#include "subscription.h"
 #include "netwatch.h"
 #include "warm.h"
 #include "module.h"
@@ -208,6 +209,10 @@ static int line_adopt(struct ua *ua, uint32_t n)
 	err = aa_config_line(aastra.cfg, n, &facts, &lc);
 	if (err)
 		return err;
+
+	if (aa_compat_mwi_wished(ua_account(ua)))
+		lc.explicit_mwi = true;
+	aa_compat_mwi_off(ua_account(ua));
 
 	err = aa_account_adopt(&acc, ua);
 	if (err)
@@ -512,12 +517,30 @@ static void request_redirect(const struct sip_msg *msg)
 }
 
 
+static bool notify_handler(const struct sip_msg *msg)
+{
+	struct le *le;
+
+	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (aa_subs_notify(line->subs, msg))
+			return true;
+	}
+
+	return false;
+}
+
+
 static bool request_handler(const struct sip_msg *msg, void *arg)
 {
 	(void)arg;
 
 	if (0 == pl_strcmp(&msg->met, "REGISTER"))
 		return register_handler(msg);
+
+	if (0 == pl_strcmp(&msg->met, "NOTIFY") && notify_handler(msg))
+		return true;
 
 	request_redirect(msg);
 

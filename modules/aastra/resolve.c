@@ -628,12 +628,8 @@ static bool have_one_each(const struct aa_resolve *r)
 }
 
 
-/*
- * Ask what is to be asked next
- *
- * @return true if there is nothing left to wait for
- */
-static bool advance(struct aa_resolve *r)
+/* Ask for the addresses of the hosts, as many at once as is allowed */
+static void ask_addrs(struct aa_resolve *r)
 {
 	size_t i;
 	int f;
@@ -653,12 +649,23 @@ static bool advance(struct aa_resolve *r)
 				  f == FAMILY_IP6 ? DNS_TYPE_AAAA
 						  : DNS_TYPE_A);
 			if (err == EBUSY)
-				return false;
+				return;
 
 			err_note(r, err);
 			addrs->progress = err ? ANSWERED : ASKED;
 		}
 	}
+}
+
+
+/*
+ * Go on
+ *
+ * @return true if there is nothing left to wait for
+ */
+static bool advance(struct aa_resolve *r)
+{
+	ask_addrs(r);
 
 	if (!in_flight(r))
 		return true;

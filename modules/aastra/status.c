@@ -13,6 +13,7 @@
 #include "account.h"
 #include "line.h"
 #include "status.h"
+#include "subscription.h"
 
 
 static const char *service_name(const struct aa_line *line)
@@ -176,6 +177,58 @@ static int json_history(struct re_printf *pf, const struct aa_line *line)
 }
 
 
+struct subs_print {
+	struct re_printf *pf;
+	unsigned n;
+	int err;
+};
+
+
+static bool json_sub(const struct aa_sub_info *si, void *arg)
+{
+	struct subs_print *sp = arg;
+	struct re_printf *pf = sp->pf;
+	int err;
+
+	err  = re_hprintf(pf, "%s{\"event\":", sp->n++ ? "," : "");
+	err |= json_str(pf, si->event);
+	err |= re_hprintf(pf, ",\"uri\":");
+	err |= json_str(pf, si->uri);
+	err |= re_hprintf(pf, ",\"rank\":\"%s\",\"state\":\"%s\""
+			  ",\"value\":", aa_rank_name(si->rank),
+			  aa_sub_state_name(si->state));
+	err |= json_str(pf, si->value);
+	err |= re_hprintf(pf, ",\"key\":");
+	err |= json_str(pf, si->key);
+	err |= re_hprintf(pf, ",\"label\":");
+	err |= json_str(pf, si->label);
+	err |= re_hprintf(pf, ",\"note\":");
+	err |= json_str(pf, si->note);
+	err |= re_hprintf(pf, ",\"member\":");
+	err |= json_bool(pf, si->member);
+	err |= re_hprintf(pf, ",\"retry_in_ms\":%llu,\"error\":",
+			  si->retry_in);
+	err |= json_str(pf, si->error);
+	err |= re_hprintf(pf, "}");
+
+	sp->err |= err;
+
+	return err != 0;
+}
+
+
+static int json_subs(struct re_printf *pf, const struct aa_line *line)
+{
+	struct subs_print sp = {pf, 0, 0};
+
+	sp.err = re_hprintf(pf, ",\"subscriptions\":[");
+	(void)aa_subs_apply(line->subs, json_sub, &sp);
+	sp.err |= re_hprintf(pf, "]");
+
+	return sp.err;
+}
+
+
 static int json_line(struct re_printf *pf, const struct aa_line *line)
 {
 	int err;
@@ -202,7 +255,7 @@ static int json_line(struct re_printf *pf, const struct aa_line *line)
 			  active_name(line, AA_ROLE_PROXY),
 			  active_name(line, AA_ROLE_REGISTRAR));
 	err |= json_flows(pf, line);
-	err |= re_hprintf(pf, ",\"subscriptions\":[]");
+	err |= json_subs(pf, line);
 	err |= re_hprintf(pf, ",\"counters\":{\"failovers\":%u"
 			  ",\"failbacks\":%u,\"registrations\":%u"
 			  ",\"probes\":%u}",

@@ -1988,7 +1988,7 @@ static void test_edges(void **state)
 		"aastra_cfg_url https://h:8443/x/y?z",
 		"aastra_cfg_mac 00-08-5d-16-10-de",
 		"aastra_cfg_model 6757i CT",
-		"sip line1 user name: *97;x=1",
+		"sip line1 user name: *97;x=1\nsip line1 proxy ip: p",
 		"sip line1 subscribe: dialog 200,presence sip:201@x",
 		"sip line1 display name: \"Anna, M\xc3\xbcller\"",
 		"sip subscription failed retry timer: 0",
