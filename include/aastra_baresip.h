@@ -96,6 +96,7 @@ void warning(const char *fmt, ...);
 
 /* configuration, network, commands */
 int conf_path_get(char *path, size_t sz);
+struct conf *conf_cur(void);
 struct network *baresip_network(void);
 bool net_check(struct network *net);
 struct dnsc *net_dnsc(const struct network *net);

@@ -684,6 +684,10 @@ void aa_account_settle(struct aa_account *acc)
 
 	hidden = acc->shown == acc->own ? acc->other : acc->own;
 
+	/* a call that baresip makes as the hidden one, for a transfer */
+	if (has_calls(hidden))
+		calls_move(hidden, acc->shown);
+
 	if (hidden && aa_compat_current() == hidden)
 		aa_compat_current_set(acc->shown);
 

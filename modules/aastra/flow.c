@@ -27,6 +27,7 @@
 #include "request.h"
 #include "compat.h"
 #include "resolve.h"
+#include "tlsguard.h"
 #include "flow.h"
 
 
@@ -272,7 +273,10 @@ static void flow_down_err(struct aa_flow *flow, int err)
 {
 	char buf[REASON_SIZE];
 
-	(void)re_snprintf(buf, sizeof(buf), "%m", err);
+	if (flow->tp != SIP_TRANSP_TLS ||
+	    !aa_tlsguard_error(flow->host, buf, sizeof(buf)))
+		(void)re_snprintf(buf, sizeof(buf), "%m", err);
+
 	flow_down(flow, buf, 0);
 }
 
@@ -798,6 +802,7 @@ static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
 		return ENOMEM;
 	}
 
+	flow->conn.host = flow->host;
 	list_append(flowl, &flow->le, flow);
 	*flowp = flow;
 

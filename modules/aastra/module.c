@@ -19,6 +19,7 @@
 #include "command.h"
 #include "subscription.h"
 #include "netwatch.h"
+#include "tlsguard.h"
 #include "warm.h"
 #include "module.h"
 
@@ -666,6 +667,38 @@ static void changed_handler(void)
 }
 
 
+/* ---- trust ------------------------------------------------------------ */
+
+
+/* The phones' key first, then what baresip itself is told */
+static void trust_init(const char *path)
+{
+	const char *key = aa_config_str(aastra.cfg, 0,
+					"sips trusted certificates");
+	char cafile[512] = "", capath[512] = "";
+	int err;
+
+	if (str_isset(key) && key[0] == '/')
+		str_ncpy(cafile, key, sizeof(cafile));
+	else if (str_isset(key))
+		(void)re_snprintf(cafile, sizeof(cafile), "%s/%s", path, key);
+	else
+		(void)conf_get_str(conf_cur(), "sip_cafile", cafile,
+				   sizeof(cafile));
+
+	(void)conf_get_str(conf_cur(), "sip_capath", capath, sizeof(capath));
+
+	if (!cafile[0] && !capath[0])
+		return;
+
+	err = aa_tlsguard_init(cafile, capath);
+	if (err)
+		warning("aastra: %s%s%s: no trusted certificates could be read"
+			" (%m): TLS servers are not verified\n", cafile,
+			cafile[0] && capath[0] ? ", " : "", capath, err);
+}
+
+
 /* ---- the module ------------------------------------------------------- */
 
 
@@ -716,6 +749,8 @@ static int module_init(void)
 		warning("aastra: configuration could not be read (%m)\n", err);
 		return err;
 	}
+
+	trust_init(path);
 
 	err = sip_listen(&aastra.lsnr, uag_sip(), true, request_handler, NULL);
 	if (err)
@@ -778,6 +813,7 @@ static int module_close(void)
 	list_flush(&aastra.phone.flowl);
 	list_flush(&aastra.ignorel);
 	aastra.cfg = mem_deref(aastra.cfg);
+	aa_tlsguard_close();
 
 	return 0;
 }

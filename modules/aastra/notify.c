@@ -1085,7 +1085,7 @@ static struct pl trimmed(const char *p, size_t l)
 
 static bool line_split(struct pl *name, struct pl *val, const struct pl *line)
 {
-	const char *colon = memchr(line->p, ':', line->l);
+	const char *colon = line->l ? memchr(line->p, ':', line->l) : NULL;
 
 	if (!colon)
 		return false;
@@ -1180,7 +1180,7 @@ static int message_summary(struct res *res, const struct pl *body)
 static bool param_get(struct pl *val, const struct pl *params,
 		      const char *name)
 {
-	const char *p = params->p, *end = params->p + params->l;
+	const char *p = params->p, *end = p ? p + params->l : NULL;
 	const size_t namelen = str_len(name);
 
 	while (p < end) {
@@ -1221,11 +1221,11 @@ static bool param_get(struct pl *val, const struct pl *params,
 static void ctype_split(struct pl *type, struct pl *params,
 			const struct pl *ctype)
 {
-	const char *semi = memchr(ctype->p, ';', ctype->l);
+	const char *semi = ctype->l ? memchr(ctype->p, ';', ctype->l) : NULL;
 	const size_t l = semi ? (size_t)(semi - ctype->p) : ctype->l;
 
 	*type = trimmed(ctype->p, l);
-	params->p = semi ? semi + 1 : ctype->p + ctype->l;
+	params->p = semi ? semi + 1 : NULL;
 	params->l = semi ? ctype->l - l - 1 : 0;
 }
 

@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <linux/tcp.h>     /* glibc's struct tcp_info is too old */
 #include <re.h>
+#include "tlsguard.h"
 #include "request.h"
 
 
@@ -237,7 +238,9 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 	if (prm->conn)
 		fd = lowest_free_fd();
 
+	aa_tlsguard_begin(prm->conn ? prm->conn->host : NULL);
 	err = transmit(r, prm, body);
+	aa_tlsguard_end();
 	if (err)
 		goto out;
 

@@ -17,6 +17,7 @@ struct aa_req;
  */
 struct aa_conn {
 	int fd;                 /**< descriptor, -1 for none                */
+	const char *host;       /**< server, as the administrator wrote it  */
 	uint64_t ino;           /**< inode of the socket                    */
 };
 

@@ -9,6 +9,7 @@ import os
 import re
 import wave
 
+from lab.baresip import SYSTEM_MODULES
 from lab.lab import DOMAIN
 
 OTHER = "other.example.org"     # a domain that only the servers know
@@ -352,3 +353,28 @@ def udp_errors(host):
             rows = [x.split() for x in f if x.startswith("Udp:")]
         return int(rows[1][rows[0].index("NoPorts")])
     return host.inside(read)
+
+
+def all_modules(lab):
+    """A folder with the system's modules and aastra.so, for phones that load
+    it late."""
+    path = os.path.join(lab.dir, "all-modules")
+    if not os.path.isdir(path):
+        os.makedirs(path)
+        for m in os.listdir(SYSTEM_MODULES):
+            os.symlink(os.path.join(SYSTEM_MODULES, m),
+                       os.path.join(path, m))
+        os.symlink(lab.module, os.path.join(path, "aastra.so"))
+    return path
+
+
+def open_connections(lab, server):
+    """TCP connections between the phone and a server, as the server has
+    them."""
+    out = server.host.run("ss", "-H", "-t", "-n", "state", "established",
+                          "dst", lab.phone.ip)
+    return len(out.splitlines())
+
+
+def flow(w, rank, n=1):
+    return next(f for f in w.state(n)["flows"] if f["rank"] == rank)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers_calls import DOMAIN, OTHER, World
+from helpers_calls import DOMAIN, OTHER, World, flow, open_connections
 
 ROWS = [("E3", "tcp"), ("E3", "udp"), ("E2", "tcp"), ("E2", "udp")]
 rows = pytest.mark.parametrize("row, transport", ROWS,
@@ -86,14 +86,6 @@ def test_server_left_behind(lab):
     call.end(by="phone")
     w.call_out("dial 200", "backup").end()
     w.call_in("backup", over="primary").end(by="far")
-
-
-def open_connections(lab, server):
-    """TCP connections between the phone and a server, as the server has
-    them."""
-    out = server.host.run("ss", "-H", "-t", "-n", "state", "established",
-                          "dst", lab.phone.ip)
-    return len(out.splitlines())
 
 
 @rows
@@ -266,7 +258,3 @@ def test_policy_manual(lab):
     w.wait_on("primary")
     w.wait_alone("primary")
     w.call_in("primary").end()
-
-
-def flow(w, rank, n=1):
-    return next(f for f in w.state(n)["flows"] if f["rank"] == rank)

@@ -1,12 +1,11 @@
 """A line leaves a server that fails, and comes back: rows E3 (backup outbound
 proxy alone) and E2 (backup outbound proxy, proxy and registrar)."""
 
-import re
 import statistics
 
 import pytest
 
-from lab.several import several  # noqa: F401 (a fixture)
+from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import (BACKUP, FAST, FOUND_S, KEEPALIVE_S, PRIMARY,
                       TRANSACTION_MS, Site, contact, param)
 
@@ -27,6 +26,7 @@ def other(rank):
 # ---- the flow to the primary -------------------------------------------------
 
 
+@parallel
 @every_transport
 @every_row
 def test_established(lab, row, transport):
@@ -64,6 +64,7 @@ def test_established(lab, row, transport):
     assert site.only_on(PRIMARY)
 
 
+@parallel
 @every_transport
 def test_keepalives(lab, transport):
     """A flow is checked at 80 to 100 % of the interval (RFC 5626 4.4)."""
@@ -118,6 +119,7 @@ CASES = [(row, transport, fault)
          and (row == "E3" or fault in ("killed", "hung", "hole"))]
 
 
+@parallel
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_there_and_back(lab, case):
     row, transport, fault = case
@@ -216,6 +218,7 @@ def check_way_home(lab, site, t):
                          match=lambda e: e.kind not in ("fin", "rst"))
 
 
+@parallel
 @every_row
 def test_probes_leave_the_backup_alone(lab, row):
     """Whatever is done about the primary, the line on the backup registers
@@ -235,6 +238,7 @@ def test_probes_leave_the_backup_alone(lab, row):
 # ---- a server that answers, but is out of order --------------------------------
 
 
+@parallel
 @pytest.mark.parametrize("code", [408, 430, 500, 502, 503, 504])
 def test_failure_answer_at_start(lab, code):
     site = Site(lab, "E3", "udp" if code in (408, 500) else "tcp")
@@ -255,6 +259,7 @@ def test_failure_answer_at_start(lab, code):
     check_way_home(lab, site, t)
 
 
+@parallel
 @every_row
 @pytest.mark.parametrize("code", [408, 430, 500, 503])
 def test_failure_answer_to_a_refresh(lab, row, code):
@@ -272,6 +277,7 @@ def test_failure_answer_to_a_refresh(lab, row, code):
     site.wait_on(PRIMARY, HOME_S, only=True, after=t)
 
 
+@parallel
 def test_failure_answer_to_options(lab):
     """503 to the keep-alive, with Retry-After: nothing at all is sent to the
     primary before."""
@@ -287,6 +293,7 @@ def test_failure_answer_to_options(lab):
     site.wait_on(PRIMARY, only=True, after=back.t)
 
 
+@parallel
 @every_row
 def test_retry_after(lab, row):
     """503 with Retry-After to REGISTER: not asked to register sooner."""
@@ -300,6 +307,7 @@ def test_retry_after(lab, row):
     site.wait_on(PRIMARY, only=True, after=no.t)
 
 
+@parallel
 @every_transport
 def test_silent_to_register(lab, transport):
     """OPTIONS is answered, REGISTER is not: the backup has the line, and
@@ -317,6 +325,7 @@ def test_silent_to_register(lab, transport):
     site.wait_on(PRIMARY, HOME_S, only=True, after=lab.now())
 
 
+@parallel
 def test_registrar_refuses_everywhere(lab):
     """503 by the registrar behind both edges: no storm, and registered when
     it is good again."""
@@ -339,23 +348,19 @@ def test_registrar_refuses_everywhere(lab):
 # ---- what is no failure of the server -------------------------------------------
 
 
-def wrong_password(lab, site, phone_kw):
-    site.start(rank=None, extra="", **phone_kw)
-
-
-def no_failover(lab, case):
-    """One way to be told no: the line says so and stays, without a storm."""
-    row, what = case
+@parallel
+@every_row
+@pytest.mark.parametrize("no", [403, 404, 603, "wrong password"])
+def test_no_failover(lab, row, no):
+    """Told no, the line says so and stays, without a storm."""
     site = Site(lab, row)
-    if what == "wrong password":
-        limit = 2
+    if no == "wrong password":
+        code, limit = 401, 2
         site.phone = phone = lab.baresip(
             lab.account(via=lab.primary, transport="tcp").replace(
                 "secret100", "wrong"), aastra=True, config=site.config)
-        code = 401
     else:
-        limit = 1
-        code = what
+        code, limit = no, 1
         site.primary.respond("REGISTER", code)
         phone = site.start(rank=None, reregister=True)
     lab.wire.wait_sip("REGISTER", status=code, dst="phone")
@@ -369,20 +374,14 @@ def no_failover(lab, case):
     assert state["active"]["outbound_proxy"] == PRIMARY
     assert state["counters"]["failovers"] == 0
     assert site.flow(PRIMARY)["state"] == "up"
-    if what == "wrong password":
+    if no == "wrong password":
         return
     site.primary.clear_responses()
     phone.cmd("reregister")
     site.wait_on(PRIMARY, only=True)
 
 
-def test_no_failover(several):
-    several.run(no_failover, [("E3", 403), ("E2", 403), ("E3", 404),
-                              ("E2", 404), ("E3", 603),
-                              ("E3", "wrong password"),
-                              ("E2", "wrong password")])
-
-
+@parallel
 @pytest.mark.parametrize("code", [403, 404])
 def test_refused_refresh(lab, code):
     """A refresh that is refused takes the line out of service, on the
@@ -405,7 +404,9 @@ def test_refused_refresh(lab, code):
 # ---- the way back ------------------------------------------------------------------
 
 
-def failback_delay(lab, transport):
+@parallel
+@every_transport
+def test_failback_delay(lab, transport):
     """The primary has to be good for so long, without a break."""
     delay = 2
     site = Site(lab, "E3", transport,
@@ -431,7 +432,9 @@ def failback_delay(lab, transport):
     site.wait_on(PRIMARY, only=True, after=t)
 
 
-def failback_policy(lab, policy):
+@parallel
+@pytest.mark.parametrize("policy", ["manual", "auto", "idle"])
+def test_failback_policy(lab, policy):
     """manual: only by command. auto, idle: by itself."""
     site = Site(lab, "E3",
                 config=[*FAST, "sip_failback_policy " + policy])
@@ -449,22 +452,17 @@ def failback_policy(lab, policy):
     check_way_home(lab, site, t)
 
 
-def test_failback_delay_and_policy(several):
-    several.run(lambda lab, case: case[0](lab, case[1]), [
-        (failback_delay, "tcp"), (failback_delay, "udp"),
-        (failback_policy, "manual"), (failback_policy, "auto"),
-        (failback_policy, "idle")])
-
-
-def backoff(lab, transport):
+@parallel
+@every_transport
+def test_backoff(lab, transport):
     """RFC 5626 4.5: the wait doubles up to the maximum, and 50 to 100 % of
-    it is taken by chance. Four lines with a dead primary each. Returns the
-    shares that were taken."""
+    it is taken by chance. Four lines with a dead primary each."""
     base, most, tries = 1, 4, 5
     users = {100 + i: 5071 + i for i in range(4)}
     lab.edge(lab.backup, lab.registrar())
     if transport == "udp":
-        lab.primary.drop()          # else ICMP says at once what is wrong
+        # else ICMP says at once what is wrong; ARP is answered
+        lab.primary.drop("in", "udp")
     phone = lab.baresip(
         [lab.account(u, via=lab.primary, transport=transport, port=port)
          for u, port in users.items()], aastra=True, config=[
@@ -498,14 +496,10 @@ def backoff(lab, transport):
     assert max(shares) - min(shares) > 0.1, shares
     for n in range(1, 5):
         assert phone.state(n)["service"] == BACKUP
-    return shares
+    assert 0.6 < statistics.mean(shares) < 0.9, shares
 
 
-def test_backoff(several):
-    for shares in several.run(backoff, TRANSPORTS):
-        assert 0.6 < statistics.mean(shares) < 0.9, shares
-
-
+@parallel
 @every_transport
 def test_probe_command(lab, transport):
     """aastra_probe does not wait for the timer."""
@@ -525,6 +519,7 @@ def test_probe_command(lab, transport):
 # ---- by command -------------------------------------------------------------------
 
 
+@parallel
 @every_transport
 @every_row
 def test_held(lab, row, transport):
@@ -562,6 +557,7 @@ def test_held(lab, row, transport):
     assert phone.state(1)["mode"] == "auto"
 
 
+@parallel
 @every_row
 def test_held_on_the_primary(lab, row):
     site = Site(lab, row)
@@ -592,6 +588,7 @@ def test_held_on_the_primary(lab, row):
 # ---- nothing answers ---------------------------------------------------------------
 
 
+@parallel
 @every_row
 @pytest.mark.parametrize("first", [PRIMARY, BACKUP])
 def test_both_dead(lab, row, first):
@@ -623,6 +620,7 @@ def test_both_dead(lab, row, first):
         site.wait_on(PRIMARY, 3, only=True, after=t)
 
 
+@parallel
 @every_transport
 @pytest.mark.parametrize("first", [PRIMARY, BACKUP])
 def test_both_dead_at_start(lab, transport, first):
@@ -640,6 +638,7 @@ def test_both_dead_at_start(lab, transport, first):
 # ---- at start ------------------------------------------------------------------------
 
 
+@parallel
 @every_row
 @pytest.mark.parametrize("case", ["tcp-refused", "tcp-hole", "udp-refused",
                                   "udp-hole", "tcp-hung", "udp-hung"])
@@ -677,17 +676,21 @@ def test_start_without_primary(lab, row, case):
 # ---- how it is configured -------------------------------------------------------------
 
 
-SPELLINGS = {
-    "global-guide": "sip %s: %s",
-    "global-baresip": "sip_%s %s",
-    "line-guide": "sip line1 %s: %s",
-    "line-baresip": "sip_line1_%s %s",
-}
+SPELLINGS = ("global-guide", "global-baresip", "line-guide", "line-baresip")
 
 
-def keys_work(lab, case):
+def spelled(spelling, name, value):
+    where, style = spelling.split("-")
+    words = ["sip"] + ["line1"] * (where == "line") + name.split()
+    return ("%s: %s" % (" ".join(words), value) if style == "guide"
+            else "%s %s" % ("_".join(words), value))
+
+
+@parallel
+@every_row
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_keys(lab, row, spelling):
     """The keys of a backup, in one spelling and at one place."""
-    row, spelling = case
     values = {"backup outbound proxy": lab.backup.ip,
               "backup outbound proxy port": 5070}
     if row == "E2":
@@ -695,13 +698,7 @@ def keys_work(lab, case):
                    "backup proxy port": 5070,
                    "backup registrar ip": lab.backup.ip,
                    "backup registrar port": 5070}
-    form = SPELLINGS[spelling]
-    keys = []
-    for name, value in values.items():
-        name = name if " " in form else name.replace(" ", "_")
-        if form.endswith("_%s %s"):
-            name = name.replace(" ", "_")
-        keys.append(form % (name, value))
+    keys = [spelled(spelling, name, value) for name, value in values.items()]
     if row == "E3":
         reg = lab.registrar()
         primary = lab.edge(lab.primary, reg)
@@ -722,14 +719,14 @@ def keys_work(lab, case):
     assert ok.t - t < AT_ONCE_S
 
 
-def primary_by_key(lab, spelling):
+@parallel
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_primary_by_key(lab, spelling):
     """An account without outbound: the primary is named by keys as well."""
-    form = SPELLINGS[spelling]
     site = Site(lab, "E3", keys=[], config=[
-        form % (n.replace(" ", "_") if "_" in form else n, v)
-        for n, v in (("outbound proxy", lab.primary.ip),
-                     ("outbound proxy port", 5060),
-                     ("backup outbound proxy", lab.backup.ip))] + list(FAST))
+        spelled(spelling, "outbound proxy", lab.primary.ip),
+        spelled(spelling, "outbound proxy port", 5060),
+        spelled(spelling, "backup outbound proxy", lab.backup.ip), *FAST])
     site.phone = lab.baresip(lab.account(transport="tcp"), aastra=True,
                              config=site.config)
     site.wait_on(PRIMARY)
@@ -737,13 +734,7 @@ def primary_by_key(lab, spelling):
     site.wait_on(BACKUP, only=True)
 
 
-def test_keys(several):
-    several.run(lambda lab, case: case[0](lab, case[1]),
-                [(keys_work, (row, spelling))
-                 for row in ROWS for spelling in SPELLINGS]
-                + [(primary_by_key, s) for s in SPELLINGS])
-
-
+@parallel
 def test_backup_of_one_line(lab):
     """Line 2 alone has a backup; line 1 waits for its primary."""
     site = Site(lab, users=[100, 101],
@@ -763,6 +754,7 @@ def test_backup_of_one_line(lab):
     site.wait_on(PRIMARY, HOME_S, only=True, after=t)
 
 
+@parallel
 def test_two_lines_share_a_flow(lab):
     """One connection to a server, whoever uses it."""
     site = Site(lab, users=[100, 101, 102])
@@ -811,50 +803,57 @@ def test_kill_figures(lab, capsys):
     """E3 on TCP, primary killed: the registrar has the binding over the
     backup after 50 ms (median of 20), and never later than 500 ms."""
     site = Site(lab, "E3")
-    site.start()
     found = []
-    for _ in range(20):
-        t = lab.now()
-        site.primary.kill()
-        ok = lab.wire.wait_sip("REGISTER", status=200, src="reg",
-                               dst="backup", after=t,
-                               match=lambda e: e.expires)
-        found.append(ok.t - t)
-        site.wait_on(BACKUP, only=True, after=t)
-        t = lab.now()
-        site.primary.start()
-        site.phone.cmd("aastra_probe 1")
-        site.wait_on(PRIMARY, only=True, after=t)
+    for _ in range(4):
+        # a line that fails over again and again holds back: five times each
+        phone = site.start()
+        for _ in range(5):
+            t = lab.now()
+            site.primary.kill()
+            ok = lab.wire.wait_sip("REGISTER", status=200, src="reg",
+                                   dst="backup", after=t,
+                                   match=lambda e: e.expires)
+            found.append(ok.t - t)
+            site.wait_on(BACKUP, only=True, after=t)
+            t = lab.now()
+            site.primary.start()
+            phone.cmd("aastra_probe 1")
+            phone.cmd("aastra_failback 1")
+            site.wait_on(PRIMARY, only=True, after=t)
+            phone.cmd("aastra_auto 1")
+        counters = phone.state(1)["counters"]
+        assert (counters["failovers"], counters["failbacks"]) == (5, 5)
+        phone.exit()
     with capsys.disabled():
         print("\n" + distribution("E3, TCP, killed: kill to binding", found))
     assert statistics.median(found) <= 0.050, found
     assert max(found) <= 0.500, found
-    counters = site.phone.state(1)["counters"]
-    assert (counters["failovers"], counters["failbacks"]) == (20, 20)
 
 
-def hang_round(lab, case):
-    """The primary hangs at some moment between two keep-alives."""
-    transport, part = case
-    site = Site(lab, "E3", transport)
-    site.start()
-    check = lab.wire.wait(lambda: lab.wire.find(
-        lambda e: e.kind == "pong" or e.sip and e.method == "OPTIONS"
-        and e.status == 200, dst="phone"))[-1]
-    lab.until(lambda: lab.now() - check.t > part, 2, every=0.005)
-    t = lab.now()
-    site.primary.hang()
-    took = site.wait_on(BACKUP, 4, only=True, after=t) - t
-    assert took <= FOUND_S + SLACK_S
-    return took
-
-
-def test_hang_figures(several, capsys):
-    """Primary hung: found within keep-alive interval, transaction timer and
-    500 ms."""
-    parts = [0.0, 0.2, 0.4, 0.6]
-    for transport in TRANSPORTS:
-        found = several.run(hang_round, [(transport, p) for p in parts])
-        with capsys.disabled():
-            print("\n" + distribution("E3, %s, hung: hang to binding"
-                                      % transport.upper(), found))
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_hang_figures(lab, capsys, transport):
+    """Primary hung, at some moment between two checks: found within
+    keep-alive interval, transaction timer and 500 ms."""
+    timer = 1.0
+    limit = KEEPALIVE_S + timer + SLACK_S
+    site = Site(lab, "E3", transport, config=[
+        *[x for x in FAST if "transaction" not in x],
+        "sip_transaction_timer %d" % (1000 * timer)])
+    found = []
+    for part in (0.0, 0.3, 0.6):
+        phone = site.start()
+        t = lab.now()
+        check = lab.wire.wait(lambda: lab.wire.find(
+            lambda e: e.kind == "pong" or e.sip and e.method == "OPTIONS"
+            and e.status == 200, dst="phone", after=t))[-1]
+        lab.until(lambda: lab.now() - check.t > part, 2, every=0.005)
+        t = lab.now()
+        site.primary.hang()
+        found.append(site.wait_on(BACKUP, 4, only=True, after=t) - t)
+        site.primary.cont()
+        phone.exit()
+    with capsys.disabled():
+        print("\n" + distribution("E3, %s, hung: hang to binding"
+                                  % transport.upper(), found))
+    assert max(found) <= limit
+    assert max(found) > timer

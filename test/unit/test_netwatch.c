@@ -211,17 +211,14 @@ static int teardown(void **state)
 }
 
 
-/* A namespace of our own, as root or as anybody who may */
 static int group_setup(void **state)
 {
 	(void)state;
 
-	possible = 0 == unshare(CLONE_NEWNET) ||
-		0 == unshare(CLONE_NEWUSER | CLONE_NEWNET);
-
-	if (possible)
-		possible = 0 == system("ip link add v0 type veth peer name v1"
-				       " 2>/dev/null && ip link del v0");
+	/* takes root, and a kernel that lets it */
+	possible = 0 == unshare(CLONE_NEWNET) &&
+		0 == system("ip link add v0 type veth peer name v1"
+			    " 2>/dev/null && ip link del v0");
 	if (!possible)
 		print_message("no network namespace: tests left out\n");
 	else
@@ -271,6 +268,7 @@ static void test_descriptors(void **state)
 	(void)state;
 
 	watch.nw = mem_deref(watch.nw);
+	loop(1);                /* it opens one of its own at first */
 	n = count_fds();
 
 	for (i=0; i<50; i++) {

@@ -95,7 +95,7 @@ class Kamailio:
         def answers():
             if not self.proc.running:
                 raise wait.Timeout("%s ended" % self.name)
-            return self._ask(_OPTIONS % (addr[0], addr[0]),
+            return self._ask(_OPTIONS % (*addr, addr[0]),
                              timeout=0.05).startswith("SIP/2.0 200")
 
         wait.until(answers, timeout, "%s answers OPTIONS" % self.name,
@@ -269,7 +269,7 @@ class _Raw(str):
     """A define that is not quoted."""
 
 
-_OPTIONS = ("OPTIONS sip:%s SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 1\r\n"
+_OPTIONS = ("OPTIONS sip:%s:%d SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 1\r\n"
             "From: <sip:ready@lab>;tag=1\r\nTo: <sip:%s>\r\n"
             "Call-ID: {unique}\r\nCSeq: 1 OPTIONS\r\n"
             "Content-Length: 0\r\n\r\n")

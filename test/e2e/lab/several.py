@@ -1,7 +1,19 @@
-"""Several labs at the same time, for cases that mostly wait."""
+"""Several labs at the same time, for tests that mostly wait.
 
+    @parallel
+    @pytest.mark.parametrize("row", ROWS)
+    def test_something(lab, row): ...
+
+runs as any test with the lab fixture does, but in a thread, and all parallel
+tests of a file that were chosen are begun ahead, AT_ONCE of them at a time.
+Tests without @parallel belong to the end of the file: there nothing else runs.
+"""
+
+import functools
+import inspect
+import os
+import re
 import shutil
-import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,49 +24,85 @@ from .lab import Lab
 AT_ONCE = 6
 
 
-class Several:
-    """run(function, cases) calls function(lab, case) for every case, each in
-    a lab of its own, some at the same time. A failure names all cases that
-    failed, with their reports."""
+class Failed(AssertionError):
+    """A parallel test failed; the text says how, with the lab's report."""
 
-    def __init__(self, options, keep=False):
-        self.options = options
+
+def parallel(test):
+    """Make a test function that takes lab= run ahead, see above."""
+    @functools.wraps(test)
+    def wait(ahead, **kw):
+        ahead()
+
+    sig = inspect.signature(test)
+    wait.__signature__ = sig.replace(parameters=[
+        p.replace(name="ahead") if name == "lab" else p
+        for name, p in sig.parameters.items()])
+    wait.parallel = test
+    return wait
+
+
+class Ahead:
+    """The parallel tests of one file."""
+
+    def __init__(self, keep):
         self.keep = keep
-        self._count = 0
-        self._lock = threading.Lock()
+        self.pool = ThreadPoolExecutor(AT_ONCE, "lab")
+        self.runs = {}
 
-    def run(self, fn, cases, at_once=AT_ONCE):
-        cases = list(cases)
-        with ThreadPoolExecutor(at_once) as pool:
-            answers = list(pool.map(lambda c: self._one(fn, c), cases))
-        failed = [(c, text) for c, (_, text) in zip(cases, answers) if text]
-        if failed:
-            raise AssertionError("failed: %s\n%s" % (
-                ", ".join(str(c) for c, _ in failed),
-                "\n".join("\n=== %s\n%s" % x for x in failed)))
-        return [value for value, _ in answers]
+    def begin(self, session, module, options):
+        for item in session.items:
+            test = getattr(getattr(item, "function", None), "parallel", None)
+            if test is None or item.module is not module:
+                continue
+            kw = dict(item.callspec.params) if hasattr(item, "callspec") \
+                else {}
+            folder = os.path.join(
+                os.path.dirname(options["folder"]),
+                re.sub(r"\W+", "-", item.name).strip("-")[5:45]
+                + "-%d" % len(self.runs))
+            mark = item.get_closest_marker("lab")
+            opts = dict(options, **(mark.kwargs if mark else {}),
+                        folder=folder)
+            self.runs[item.nodeid] = self.pool.submit(
+                self.run, functools.partial(test, **kw), opts)
 
-    def _one(self, fn, case):
-        with self._lock:
-            self._count += 1
-            folder = "%s-%d" % (self.options["folder"], self._count)
-        lab = Lab(**dict(self.options, folder=folder))
+    def run(self, test, options):
+        """Run one test; returns what went wrong."""
+        lab = Lab(**options)
         try:
             with lab:
                 try:
-                    value = fn(lab, case)
+                    test(lab)
                     problems = lab.problems()
                     assert not problems, "; ".join(problems)
                 except BaseException:
-                    return None, "%s\n%s" % (traceback.format_exc(),
-                                             lab.report())
+                    return "%s\n%s" % (traceback.format_exc(), lab.report())
         except Exception:
-            return None, traceback.format_exc()
+            return traceback.format_exc()
         if not self.keep:
-            shutil.rmtree(folder, ignore_errors=True)
-        return value, None
+            shutil.rmtree(options["folder"], ignore_errors=True)
+        return None
+
+    def end(self):
+        self.pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def _ahead(request):
+    them = Ahead(request.config.getoption("keep"))
+    yield them
+    them.end()
 
 
 @pytest.fixture
-def several(request, lab_options):
-    return Several(lab_options, request.config.getoption("keep"))
+def ahead(request, lab_options, _ahead):
+    if not _ahead.runs:
+        _ahead.begin(request.session, request.module, lab_options)
+
+    def result():
+        __tracebackhide__ = True
+        error = _ahead.runs[request.node.nodeid].result()
+        if error:
+            raise Failed(error)
+    return result

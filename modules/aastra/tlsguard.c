@@ -1,0 +1,192 @@
+/**
+ * @file tlsguard.c  TLS servers are who they say they are
+ *
+ * baresip 1.0.0 loads the file of trusted certificates and verifies nobody
+ * with it.  libre offers no way in, but OpenSSL does: whoever owns an index of
+ * the extra data of an SSL object is called for each new one.  libre makes it
+ * within the call that sends the first request of a connection, and that
+ * request is ours, so the name of the server is known at that moment.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <re.h>
+#include "tlsguard.h"
+
+
+static struct {
+	X509_STORE *store;      /* trusted certificates, NULL: no checks    */
+	int index;              /* of the extra data, once and for all      */
+	const char *host;       /* of the connection that is being opened   */
+	char error[160];        /* of the latest handshake that was refused */
+	char error_host[256];
+} guard = {NULL, -1, NULL, "", ""};
+
+
+static int verify_handler(int ok, X509_STORE_CTX *ctx)
+{
+	const SSL *ssl = X509_STORE_CTX_get_ex_data(
+		ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	const char *host = ssl ? SSL_get_ex_data(ssl, guard.index) : NULL;
+
+	if (!ok) {
+		(void)re_snprintf(guard.error, sizeof(guard.error),
+				  "certificate refused: %s",
+				  X509_verify_cert_error_string(
+					  X509_STORE_CTX_get_error(ctx)));
+		str_ncpy(guard.error_host, host ? host : "",
+			 sizeof(guard.error_host));
+	}
+
+	return ok;
+}
+
+
+static bool name_set(SSL *ssl, const char *host)
+{
+	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+	struct sa sa;
+
+	if (0 == sa_set_str(&sa, host, 0))
+		return 1 == X509_VERIFY_PARAM_set1_ip_asc(param, host);
+
+	/* RFC 5922 7.2: no partial wildcards; RFC 6066 3: names only */
+	X509_VERIFY_PARAM_set_hostflags(param,
+					X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+
+	return 1 == X509_VERIFY_PARAM_set1_host(param, host, 0) &&
+		1 == SSL_set_tlsext_host_name(ssl, host);
+}
+
+
+static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
+			long argl, void *argp)
+{
+	SSL *ssl = parent;
+	char *host;
+	(void)ptr;
+	(void)argl;
+	(void)argp;
+
+	if (!guard.host || !guard.store)
+		return;
+
+	host = OPENSSL_strdup(guard.host);
+
+	/* if any of it fails, nobody is let in */
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_handler);
+
+	if (!host || 1 != CRYPTO_set_ex_data(ad, idx, host) ||
+	    1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
+	    1 != SSL_set_min_proto_version(ssl, TLS1_2_VERSION) ||
+	    !name_set(ssl, guard.host))
+		(void)X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl),
+						  "invalid.", 0);
+}
+
+
+static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
+			 long argl, void *argp)
+{
+	(void)parent;
+	(void)ad;
+	(void)idx;
+	(void)argl;
+	(void)argp;
+
+	OPENSSL_free(ptr);
+}
+
+
+/**
+ * Verify TLS servers from now on
+ *
+ * @param cafile File of trusted certificates (PEM), may be NULL
+ * @param capath Folder of them, hashed, may be NULL
+ *
+ * @return 0 if success, EINVAL if nothing could be read from there
+ */
+int aa_tlsguard_init(const char *cafile, const char *capath)
+{
+	X509_STORE *store;
+
+	aa_tlsguard_close();
+
+	if (guard.index < 0)
+		guard.index = SSL_get_ex_new_index(0, NULL, new_handler, NULL,
+						   free_handler);
+	if (guard.index < 0)
+		return ENOMEM;
+
+	store = X509_STORE_new();
+	if (!store)
+		return ENOMEM;
+
+	if (1 != X509_STORE_load_locations(store, str_isset(cafile) ? cafile
+					   : NULL, str_isset(capath) ? capath
+					   : NULL)) {
+		X509_STORE_free(store);
+		return EINVAL;
+	}
+
+	guard.store = store;
+
+	return 0;
+}
+
+
+/** Verify no more */
+void aa_tlsguard_close(void)
+{
+	X509_STORE_free(guard.store);
+	guard.store = NULL;
+	guard.host  = NULL;
+
+	if (guard.index >= 0) {
+		/* the handlers are in a module that can be unloaded */
+		(void)CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL, guard.index);
+		guard.index = -1;
+	}
+}
+
+
+/**
+ * A request is about to be sent, and may open a connection
+ *
+ * @param host Name or address of the server, as the administrator wrote it;
+ *             valid until aa_tlsguard_end()
+ */
+void aa_tlsguard_begin(const char *host)
+{
+	guard.host = host;
+}
+
+
+/** The request has been sent */
+void aa_tlsguard_end(void)
+{
+	guard.host = NULL;
+}
+
+
+/**
+ * Why a server's certificate was refused
+ *
+ * @param host Server
+ * @param buf  Buffer for the text
+ * @param sz   Size of the buffer
+ *
+ * @return true if it was refused since this was asked last
+ */
+bool aa_tlsguard_error(const char *host, char *buf, size_t sz)
+{
+	if (!guard.error[0] || 0 != str_casecmp(guard.error_host, host))
+		return false;
+
+	str_ncpy(buf, guard.error, sz);
+	guard.error[0] = '\0';
+
+	return true;
+}
