@@ -297,11 +297,15 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 	tmr_cancel(&b->tmr);
 
 	if (!server) {
-		/* refused is not registered, whatever was before */
 		b->ok = false;
-		b->sent = false;
 		sip_auth_reset(b->auth);
 	}
+
+	/* all or nothing (RFC 3261 10.3): a refused one made no binding, but an
+	   older one may still be there; 408 and 504 leave it open */
+	if (msg && msg->scode != 408 && msg->scode != 504 &&
+	    aa_now_ms() >= b->until)
+		b->sent = false;
 
 	b->h(b, server ? AA_BINDING_FAILED : AA_BINDING_REJECTED, buf,
 	     aa_msg_retry_after(msg), msg, b->arg);

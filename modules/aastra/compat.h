@@ -10,6 +10,11 @@ struct account;
 struct call;
 struct ua;
 
+/* libre dropped the short name */
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#endif
+
 /** Events of baresip that the module listens to */
 enum aa_event {
 	AA_EVENT_OTHER = 0,

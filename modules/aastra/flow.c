@@ -751,6 +751,7 @@ static struct aa_flow *flow_find(const struct list *flowl,
 		/* lines that check their flows differently do not share */
 		if (flow->tp == prm->tp && flow->port == prm->port &&
 		    flow->keep == prm->keep &&
+		    (!flow->dnsc || flow->query_type == prm->query_type) &&
 		    flow->transaction == prm->transaction &&
 		    flow->interval == prm->keepalive &&
 		    flow->base == prm->base && flow->max == prm->max &&

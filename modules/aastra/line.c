@@ -918,6 +918,7 @@ static int farewell_over(struct aa_line *line, struct aa_path *path,
 static void leaving_step(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t now = aa_now_ms();
+	bool works;
 
 	if (aa_binding_leaving(path->b))
 		return;
@@ -928,17 +929,18 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 		return;
 	}
 
-	if (path_works(path)) {
-		if (now < path->farewell_at)
-			return;
+	works = path_works(path) && path_penalty(path)->until <= now;
 
+	if (works && now >= path->farewell_at) {
 		++path->farewells;
 		path->farewell_at = now + FAREWELL_WAIT_MS * path->farewells;
 		(void)farewell_over(line, path, path);
 		return;
 	}
 
-	if (!path->cleared && aa_line_registered(line)) {
+	/* also where its own server would not take the farewell */
+	if ((!works || path->farewells) && !path->cleared &&
+	    aa_line_registered(line)) {
 		path->cleared = true;
 		(void)farewell_over(line, path, line->cur);
 	}
@@ -969,7 +971,6 @@ static void leave(struct aa_line *line, struct aa_path *path)
 	path->registered  = false;
 	path->owed        = owed;
 	path->cleared     = false;
-	path->farewells   = 0;
 	path->farewell_at = 0;
 
 	list_append(&line->leavel, &path->le, path);
@@ -1144,6 +1145,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	const bool again = path == line->cur && !aa_line_registered(line);
 
 	path->wants      = false;
+	path->farewells  = 0;
 	path->registered = true;
 	path->generation = aa_flow_generation(path->flow);
 	pen->until    = 0;
