@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
@@ -272,6 +273,54 @@ const char *aa_compat_baresip_version(void)
 #else
 	return "1.0.0";
 #endif
+}
+
+
+/**
+ * Have a handler called when a descriptor can be read
+ *
+ * @param afd Descriptor in the event loop
+ * @param fd  Descriptor; closed by aa_compat_fd_close()
+ * @param h   Handler
+ * @param arg Handler argument
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_compat_fd_read(struct aa_fd *afd, int fd, aa_fd_h *h, void *arg)
+{
+#if AASTRA_RE_VERSION >= 30000
+	struct re_fhs *fhs = NULL;
+	int err = fd_listen(&fhs, fd, FD_READ, h, arg);
+
+	afd->fhs = fhs;
+#else
+	int err = fd_listen(fd, FD_READ, h, arg);
+
+	afd->fhs = NULL;
+#endif
+	afd->fd = err ? -1 : fd;
+
+	return err;
+}
+
+
+/**
+ * Take a descriptor out of the event loop, and close it
+ *
+ * @param afd Descriptor in the event loop
+ */
+void aa_compat_fd_close(struct aa_fd *afd)
+{
+	if (!afd || afd->fd < 0)
+		return;
+
+#if AASTRA_RE_VERSION >= 30000
+	afd->fhs = fd_close(afd->fhs);
+#else
+	fd_close(afd->fd);
+#endif
+	(void)close(afd->fd);
+	afd->fd = -1;
 }
 
 

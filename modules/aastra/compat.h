@@ -53,6 +53,16 @@ uint32_t aa_compat_account_prio(const struct account *acc);
 const char *aa_compat_baresip_version(void);
 bool aa_compat_net_check(void);
 
+/** A descriptor in libre's event loop */
+struct aa_fd {
+	int fd;                 /**< -1: none                               */
+	void *fhs;              /**< libre's handle, from 3.0 on            */
+};
+
+typedef void (aa_fd_h)(int flags, void *arg);
+
+int  aa_compat_fd_read(struct aa_fd *afd, int fd, aa_fd_h *h, void *arg);
+void aa_compat_fd_close(struct aa_fd *afd);
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
 uint64_t aa_now_us(void);
 uint64_t aa_now_ms(void);

@@ -1,5 +1,5 @@
 /**
- * @file config.h  The Aastra keys: one table, typed settings of a line
+ * @file config.h  Configuration: typed settings of a line
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stddef.h>
 #include "policy.h"
+#include "key.h"
 
 struct re_printf;
 struct aa_config;
@@ -97,68 +98,6 @@ typedef void (aa_config_msg_h)(enum aa_config_level level, const char *text,
 			       void *arg);
 
 
-/** Where a key may stand */
-enum aa_key_scope {
-	AA_SCOPE_GLOBAL = 1,    /**< `sip transaction timer`                */
-	AA_SCOPE_LINE   = 2,    /**< `sip line1 subscribe`                  */
-	AA_SCOPE_BOTH   = 3
-};
-
-/** The sets of the guides, page 4-57: a line has its own or the global one */
-enum aa_key_set {
-	AA_SET_NONE = 0,        /**< each key alone                         */
-	AA_SET_AUTH,            /**< Authentication set                     */
-	AA_SET_NETWORK,         /**< Network set                            */
-	AA_SET_COUNT
-};
-
-/** What a value may be */
-enum aa_key_type {
-	AA_TYPE_ADDRESS = 0,    /**< IP address or name; 0.0.0.0: none      */
-	AA_TYPE_PORT,           /**< 0-65535; 0: not given                  */
-	AA_TYPE_NUMBER,         /**< min-max, out of range: nearest bound   */
-	AA_TYPE_BOOL,           /**< 0 or 1                                 */
-	AA_TYPE_CHOICE,         /**< one of `values`                        */
-	AA_TYPE_TEXT,           /**< free text, 127 bytes                   */
-	AA_TYPE_USER,           /**< user part of a SIP URI, 127 bytes      */
-	AA_TYPE_SUBSCRIBE,      /**< `event uri, event uri`                 */
-	AA_TYPE_PATH,           /**< file or folder                         */
-	AA_TYPE_FILENAME,       /**< a name without folder                  */
-	AA_TYPE_MAC,            /**< 12 hex digits                          */
-	AA_TYPE_URL,            /**< http:// or https://                    */
-	AA_TYPE_LISTEN,         /**< address:port                           */
-	AA_TYPE_COUNT
-};
-
-/** Does a key work here? */
-enum aa_key_state {
-	AA_KEY_WORKS = 0,
-	AA_KEY_IGNORED          /**< known, read, checked, and not used     */
-};
-
-/** One key, as the table in config.c describes it */
-struct aa_key {
-	const char *name;        /**< global spelling, `sip proxy ip`       */
-	enum aa_key_scope scope;
-	enum aa_key_set set;
-	enum aa_key_type type;
-	const char *unit;        /**< "s", "ms" or ""                       */
-	uint32_t min;            /**< of a number                           */
-	uint32_t max;
-	uint32_t def;            /**< of a number, bool or port             */
-	const char *deftext;     /**< default in words, NULL: def, or none  */
-	const char *values;      /**< of a choice: `auto, idle, manual`     */
-	bool secret;             /**< never printed                         */
-	bool zero;               /**< a number may be 0 beside min-max      */
-	bool beyond;             /**< the guides do not have this key       */
-	bool line_beyond;        /**< the guides have it only globally      */
-	bool baresip_only;       /**< only in baresip's config              */
-	const char *does;        /**< what it does, one sentence            */
-	const char *guide;       /**< page or chapter of the guides, or ""  */
-	enum aa_key_state state;
-	const char *reason;      /**< why it is ignored, or a remark; NULL  */
-};
-
 /** Layers of configuration, the later one wins */
 enum aa_config_layer {
 	AA_LAYER_AASTRA = 0,    /**< aastra.cfg, or startup.cfg             */
@@ -176,10 +115,6 @@ struct aa_config_text {
 	size_t len;
 };
 
-
-size_t aa_config_key_count(void);
-const struct aa_key *aa_config_key_at(size_t i);
-const char *aa_key_type_name(enum aa_key_type type);
 
 int  aa_config_alloc_text(struct aa_config **cfgp,
 			  const struct aa_config_text *textv, size_t textc,

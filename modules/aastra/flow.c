@@ -72,7 +72,7 @@ struct aa_flow {
 	uint64_t received;      /* bytes, when the CRLF was sent            */
 	struct sa mapped;       /* how the server sees us, UDP              */
 	struct aa_conn conn;
-	int icmp_fd;            /* hears of ICMP errors, UDP                */
+	struct aa_fd icmp;      /* hears of ICMP errors, UDP                */
 	struct sip_keepalive *ka;
 	struct sip_dialog *dlg;
 	struct aa_req *req;
@@ -104,12 +104,7 @@ static void probe_handler(void *arg);
 
 static void icmp_close(struct aa_flow *flow)
 {
-	if (flow->icmp_fd < 0)
-		return;
-
-	fd_close(flow->icmp_fd);
-	(void)close(flow->icmp_fd);
-	flow->icmp_fd = -1;
+	aa_compat_fd_close(&flow->icmp);
 }
 
 
@@ -443,7 +438,7 @@ static void icmp_handler(int flags, void *arg)
 	int err;
 	(void)flags;
 
-	n = recv(flow->icmp_fd, buf, sizeof(buf), MSG_DONTWAIT);
+	n = recv(flow->icmp.fd, buf, sizeof(buf), MSG_DONTWAIT);
 	if (n >= 0)
 		return;
 
@@ -457,25 +452,19 @@ static void icmp_handler(int flags, void *arg)
 
 static int icmp_open(struct aa_flow *flow)
 {
-	int err;
+	int fd, err;
 
-	flow->icmp_fd = socket(sa_af(&flow->dst), SOCK_DGRAM | SOCK_CLOEXEC |
-			       SOCK_NONBLOCK, 0);
-	if (flow->icmp_fd < 0)
+	fd = socket(sa_af(&flow->dst), SOCK_DGRAM | SOCK_CLOEXEC |
+		    SOCK_NONBLOCK, 0);
+	if (fd < 0)
 		return errno;
 
-	if (connect(flow->icmp_fd, &flow->dst.u.sa, flow->dst.len)) {
+	if (connect(fd, &flow->dst.u.sa, flow->dst.len))
 		err = errno;
-		(void)close(flow->icmp_fd);
-		flow->icmp_fd = -1;
-		return err;
-	}
-
-	err = fd_listen(flow->icmp_fd, FD_READ, icmp_handler, flow);
-	if (err) {
-		(void)close(flow->icmp_fd);
-		flow->icmp_fd = -1;
-	}
+	else
+		err = aa_compat_fd_read(&flow->icmp, fd, icmp_handler, flow);
+	if (err)
+		(void)close(fd);
 
 	return err;
 }
@@ -489,10 +478,10 @@ static void icmp_probe(struct aa_flow *flow)
 	    !sa_isset(&flow->dst, SA_ALL))
 		return;
 
-	if (flow->icmp_fd < 0 && icmp_open(flow))
+	if (flow->icmp.fd < 0 && icmp_open(flow))
 		return;
 
-	(void)send(flow->icmp_fd, crlf, sizeof(crlf), MSG_NOSIGNAL);
+	(void)send(flow->icmp.fd, crlf, sizeof(crlf), MSG_NOSIGNAL);
 }
 
 
@@ -541,6 +530,15 @@ static int options_send(struct aa_flow *flow)
 }
 
 
+static void ponged(struct aa_flow *flow)
+{
+	tmr_cancel(&flow->tmr_pong);
+	++flow->successes;
+	flow->failures = 0;
+	notify(flow);
+}
+
+
 static void pong_handler(void *arg)
 {
 	struct aa_flow *flow = arg;
@@ -558,25 +556,31 @@ static void pong_handler(void *arg)
 		return;
 	}
 
-	++flow->successes;
-	flow->failures = 0;
-	notify(flow);
+	ponged(flow);
 }
 
 
 static int crlf_send(struct aa_flow *flow)
 {
 	struct mbuf *mb;
+	uint64_t received;
 	int err;
 
-	/* by the time of the next one there is an answer, or none */
 	schedule_check(flow);
-	if (tmr_isrunning(&flow->tmr_pong))
-		return 0;
 
-	err = aa_conn_received(&flow->conn, &flow->received);
+	err = aa_conn_received(&flow->conn, &received);
 	if (err)
 		return err;
+
+	/* the interval may be shorter than the transaction timer */
+	if (tmr_isrunning(&flow->tmr_pong)) {
+		if (received == flow->received)
+			return 0;
+
+		ponged(flow);
+	}
+
+	flow->received = received;
 
 	mb = mbuf_alloc(8);
 	if (!mb)
@@ -776,7 +780,7 @@ static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
 		return ENOMEM;
 
 	aa_conn_init(&flow->conn);
-	flow->icmp_fd     = -1;
+	flow->icmp.fd     = -1;
 	flow->sip         = sip;
 	flow->tp          = prm->tp;
 	flow->port        = prm->port;

@@ -619,7 +619,11 @@ static int target_print(char *buf, size_t sz, const struct sub *sub,
 
 	pl_set_str(&pl, buf);
 
-	return uri_decode(&uri, &pl) ? EBADMSG : 0;
+	if (uri_decode(&uri, &pl) || !pl_isset(&uri.host) ||
+	    (strchr(buf, '@') && !pl_isset(&uri.user)))
+		return EBADMSG;
+
+	return 0;
 }
 
 

@@ -214,8 +214,10 @@ def check_way_home(lab, site, t):
                                  after=t)
     lab.until(lambda: site.flow(BACKUP)["state"] == "idle", 2,
               "the backup's flow is closed")
-    assert not site.sent(BACKUP, after=done.t,
-                         match=lambda e: e.kind not in ("fin", "rst"))
+    # libre goes on to send what it has of a cancelled request over UDP: as
+    # empty lines
+    assert not site.sent(BACKUP, after=done.t, match=lambda e: not (
+        e.kind in ("fin", "rst") or e.proto == "udp" and e.kind == "ping"))
 
 
 @parallel

@@ -869,6 +869,30 @@ static void test_srv_weight(void **state)
 }
 
 
+/* RFC 2782: one without weight has a small chance, wherever it stands */
+static void test_srv_weightless(void **state)
+{
+	size_t i, first[2] = {0, 0};
+	(void)state;
+
+	service("_sip._udp.pbx.example", 1, 1, 1, 5060, "one.example");
+	service("_sip._udp.pbx.example", 1, 1, 0, 5060, "zero.example");
+	addr("one.example", 1, "10.0.0.1");
+	addr("zero.example", 1, "10.0.0.2");
+	srv.additional = true;
+
+	for (i=0; i<100; i++) {
+		struct result res = look("pbx.example", 0, SIP_TRANSP_UDP, 1);
+
+		assert_int_equal(2, res.t.n);
+		++first[(sa_in(&res.t.v[0]) & 0xff) - 1];
+	}
+
+	assert_in_range(first[0], 15, 85);
+	assert_in_range(first[1], 15, 85);
+}
+
+
 static void test_srv_no_service(void **state)
 {
 	struct result res;
@@ -902,6 +926,7 @@ static void test_srv_same_target(void **state)
 static void naptr_zone(void)
 {
 	naptr("pbx.example", 60, 10, 1, "s", "SIPS+D2T", "_sips._tcp.x.example");
+	naptr("pbx.example", 60, 30, 0, "s", "SIP+D2T", "_sip._tcp.y.example");
 	naptr("pbx.example", 60, 20, 2, "s", "SIP+D2T", "_sip._tcp.y.example");
 	naptr("pbx.example", 60, 20, 1, "S", "sip+d2t", "_sip._tcp.x.example");
 	naptr("pbx.example", 60, 1, 1, "u", "SIP+D2T", "_sip._tcp.y.example");
@@ -1031,6 +1056,10 @@ static void test_ttl(void **state)
 	addr("b.example", 5, "10.0.0.3");
 	res = look("pbx.example", 0, SIP_TRANSP_UDP, 2);
 	assert_int_equal(100000, res.t.ttl_ms);
+
+	naptr("z.example", 40, 1, 1, "s", "SIP+D2U", "_sip._udp.x.example");
+	res = look("z.example", 0, SIP_TRANSP_UDP, 2);
+	assert_int_equal(40000, res.t.ttl_ms);
 
 	zone_clear();
 	service("_sip._udp.y.example", 50, 1, 1, 5060, "a.example");
@@ -1488,6 +1517,7 @@ int main(void)
 		T(test_srv_additional),
 		T(test_srv_some_dead),
 		T(test_srv_weight),
+		T(test_srv_weightless),
 		T(test_srv_no_service),
 		T(test_srv_same_target),
 		T(test_naptr),

@@ -46,6 +46,7 @@ class Kamailio:
             self.defines["PRESENCE_DB"] = self._database()
         self.port = int(self.defines.get("SIP_PORT", 5060))
         self.rpc_path = os.path.join(self.run_dir, "rpc.sock")
+        self.dump = None        # see dump.py
         self.proc = None
         self._local = threading.local()
         self._injected = set()
@@ -66,7 +67,7 @@ class Kamailio:
                 else '"%s"' % value)]
         for alias in self.aliases:
             argv.append("--alias=" + alias)
-        return argv
+        return argv + (self.dump.argv if self.dump else [])
 
     def start(self, timeout=10.0):
         """Start it; returns once it answers OPTIONS and accepts TCP."""

@@ -5,6 +5,7 @@ import time
 
 from . import wait
 from .baresip import Baresip
+from .dump import Dump
 from .kamailio import Kamailio
 from .netns import Net
 from .sampler import Sampler
@@ -78,12 +79,18 @@ class Lab:
 
     def server(self, host, role, start=True, **defines):
         """A Kamailio on a host. ALIASES=[...] names more domains as its own;
-        ipv6=False leaves IPv6 out."""
+        ipv6=False leaves IPv6 out. What it says over TLS comes into the wire
+        log, unless DUMP=False."""
+        dump = defines.pop("DUMP", "TLS_CERT" in defines)
         ipv6 = defines.pop("ipv6", True)
         defines.setdefault("REALM", DOMAIN)
         defines.setdefault("ALIASES", [DOMAIN])
         k = Kamailio(host, role, self.dir, defines, ipv6)
         self.servers.append(k)
+        if dump:
+            k.dump = Dump(os.path.join(self.dir, "dump-" + k.name),
+                          self.wire).start()
+            self.others.append(k.dump)
         if start:
             k.start()
         return k

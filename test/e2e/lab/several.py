@@ -5,7 +5,8 @@
     def test_something(lab, row): ...
 
 runs as any test with the lab fixture does, but in a thread, and all parallel
-tests of a file that were chosen are begun ahead, AT_ONCE of them at a time.
+tests of a file that were chosen are begun ahead, AT_ONCE of them at a time (a
+file may have a number of its own).
 Tests without @parallel belong to the end of the file: there nothing else runs.
 """
 
@@ -47,10 +48,12 @@ class Ahead:
 
     def __init__(self, keep):
         self.keep = keep
-        self.pool = ThreadPoolExecutor(AT_ONCE, "lab")
+        self.pool = None
         self.runs = {}
 
     def begin(self, session, module, options):
+        self.pool = ThreadPoolExecutor(
+            getattr(module, "AT_ONCE", AT_ONCE), "lab")
         for item in session.items:
             test = getattr(getattr(item, "function", None), "parallel", None)
             if test is None or item.module is not module:
@@ -85,7 +88,8 @@ class Ahead:
         return None
 
     def end(self):
-        self.pool.shutdown(cancel_futures=True)
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")

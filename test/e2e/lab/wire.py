@@ -6,6 +6,7 @@ by Content-Length), keep-alives, STUN, TCP connection changes, TLS records and
 ICMP errors. Times are the kernel's.
 """
 
+import bisect
 import ctypes
 import re
 import socket
@@ -228,10 +229,16 @@ class Wire:
                 self._frame(frame, wall + offset, wall, found)
             except (struct.error, IndexError, ValueError):
                 self.lost += 1
-            if found:
-                with self._news:
-                    self.events += found
-                    self._news.notify_all()
+            self.feed(found)
+
+    def feed(self, events):
+        """Put events in their places by time."""
+        if not events:
+            return
+        with self._news:
+            for e in events:
+                bisect.insort(self.events, e, key=lambda x: x.t)
+            self._news.notify_all()
 
     def _frame(self, frame, t, wall, found):
         kind = struct.unpack_from("!H", frame, 12)[0]
