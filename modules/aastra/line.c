@@ -31,6 +31,7 @@
 enum {
 	FAREWELLS_MAX   = 5,    /* tries to say farewell to a server        */
 	FAREWELL_WAIT_MS = 2000,
+	FLOW_LINGER_MS  = 1000,
 	RETRY_MIN_MS    = 1000,
 	BACKOFF_SHIFT_MAX = 16,
 
@@ -1989,6 +1990,50 @@ static void farewell_send(struct aa_line *line, struct aa_path *path)
 }
 
 
+/*
+ * Calls end with their user agent, after this, and their BYE takes the
+ * connection that the call was made over, which need not be the one in force.
+ */
+static void flows_linger(struct aa_line *line)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow_user *user = line->user[role][rank];
+			struct farewell *fw;
+
+			if (aa_flow_state(aa_flow_user_flow(user)) !=
+			    AA_FLOW_UP)
+				continue;
+
+			fw = mem_zalloc(sizeof(*fw), farewell_destructor);
+			if (!fw)
+				return;
+
+			aa_flow_user_take(user, farewell_flow_handler, fw);
+			fw->user = user;
+			line->user[role][rank] = NULL;
+			tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
+			list_append(&line->phone->farewelll, &fw->le, fw);
+		}
+	}
+}
+
+
+/* What libre has open it keeps: baresip registers over it right away */
+static void connections_forget(struct aa_line *line)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++)
+			aa_conn_init(aa_flow_conn(aa_line_flow(line,
+				(enum aa_role)role, (enum aa_rank)rank)));
+	}
+}
+
+
 /**
  * The user agent of a line goes: unregister what is registered, and end
  *
@@ -2013,6 +2058,7 @@ void aa_line_end(struct aa_line *line, const struct ua *dying)
 	farewell_send(line, line->next);
 	for (le = list_head(&line->leavel); le; le = le->next)
 		farewell_send(line, le->data);
+	flows_linger(line);
 
 	acc = line->acc;
 	line->acc = NULL;
@@ -2040,6 +2086,7 @@ void aa_line_release(struct aa_line *line)
 	line->subs = NULL;
 	if (line->cur && path_works(line->cur))
 		aa_binding_farewell(line->cur->b);
+	connections_forget(line);
 
 	acc = line->acc;
 	line->acc = NULL;

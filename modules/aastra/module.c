@@ -53,7 +53,8 @@
 
 
 enum {
-	SAVE_DELAY_MS = 1000,   /* several changes are written once         */
+	SAVE_DELAY_MS = 100,    /* several changes are written once         */
+	LOOK_MS       = 1000,   /* for accounts that come without an event  */
 	ACCOUNTS_MAX = 10000    /* accounts looked at in one go             */
 };
 
@@ -282,7 +283,10 @@ static void ua_appeared(struct ua *ua)
 }
 
 
-/* Accounts that do not register are created without any event */
+/*
+ * Accounts that do not register are created without any event.  So as long as
+ * a key names a line that is not there, its account is looked for.
+ */
 static void look_around(void *arg)
 {
 	const struct le *le;
@@ -292,6 +296,9 @@ static void look_around(void *arg)
 	for (le = list_head(uag_list()); le && n < ACCOUNTS_MAX;
 	     le = le->next, n++)
 		ua_appeared(le->data);
+
+	if (aa_config_max_line(aastra.cfg) > aastra.count)
+		tmr_start(&aastra.tmr, LOOK_MS, look_around, NULL);
 }
 
 

@@ -12,7 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "../.."))
 sys.path.insert(0, HERE)
 
-from lab import Lab, cleanup_stale  # noqa: E402
+from lab import Lab, cleanup_stale, figures  # noqa: E402
 
 NEEDED = ("ip", "nsenter", "nft", "ss", "kamailio", "baresip", "sipp",
           "openssl", "stdbuf")
@@ -30,6 +30,27 @@ def pytest_addoption(parser):
                     help="run the phones under test in valgrind")
     group.addoption("--keep", action="store_true",
                     help="keep the logs of tests that passed")
+    group.addoption("--all-rows", action="store_true",
+                    help="every cell of the failover table, and the long "
+                    "random walks, in place of samples")
+    group.addoption("--figures", metavar="FILE",
+                    help="write what was measured to this file (JSON)")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is for --all-rows only."""
+    if config.getoption("all_rows"):
+        return
+    out = [x for x in items if x.get_closest_marker("all_rows")]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [x for x in items if x not in set(out)]
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("figures")
+    if path:
+        figures.save(path)
 
 
 def pytest_sessionstart(session):
@@ -94,6 +115,8 @@ def lab(request, lab_options):
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "lab(**options): more arguments for Lab()")
+    config.addinivalue_line(
+        "markers", "all_rows: only with --all-rows")
 
 
 @pytest.hookimpl(hookwrapper=True)
