@@ -1769,6 +1769,15 @@ void aa_line_refresh(struct aa_line *line)
 }
 
 
+/* What a person asks for is done at once, whatever the line went through */
+static void forgive(struct aa_line *line)
+{
+	line->hold_ms   = 0;
+	line->budget    = BUDGET_BURST;
+	line->budget_at = aa_now_ms();
+}
+
+
 /**
  * Let a line choose its servers by itself, or hold it on one side
  *
@@ -1780,6 +1789,7 @@ void aa_line_mode_set(struct aa_line *line, enum aa_mode mode)
 	if (!line || line->ended)
 		return;
 
+	forgive(line);
 	if (line->mode != mode) {
 		line->mode = mode;
 		change(line, AA_JOURNAL_FORCED, aa_mode_name(mode),
@@ -1803,6 +1813,7 @@ void aa_line_probe(struct aa_line *line)
 	if (!line || line->ended)
 		return;
 
+	forgive(line);
 	for (role=0; role<AA_ROLE_COUNT; role++) {
 		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
 			struct aa_flow *flow =
@@ -1907,6 +1918,18 @@ static void farewell_end(void *arg)
 }
 
 
+/* The BYE of a call that ended with the line may wait for its answer still;
+   baresip's exit need not */
+static void farewell_said(void *arg)
+{
+	struct farewell *fw = arg;
+
+	tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
+	fw->b   = mem_deref(fw->b);
+	fw->sip = mem_deref(fw->sip);
+}
+
+
 static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 			     const char *reason, uint32_t retry_after,
 			     const struct sip_msg *msg, void *arg)
@@ -1918,7 +1941,7 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 	(void)retry_after;
 	(void)msg;
 
-	tmr_start(&fw->tmr, 0, farewell_end, fw);
+	tmr_start(&fw->tmr, 0, farewell_said, fw);
 }
 
 

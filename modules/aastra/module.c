@@ -710,12 +710,14 @@ static void trust_init(const char *path)
 
 
 /**
- * What all lines share
+ * What all lines share, with the accounts that came since the last look
  *
  * @return The phone
  */
 struct aa_phone *aa_module_phone(void)
 {
+	look_around(NULL);
+
 	return &aastra.phone;
 }
 

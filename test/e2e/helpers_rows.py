@@ -26,6 +26,8 @@ ROWS = ("E1", "E2", "E3", "D1", "D2", "D3")
 TRANSPORTS = ("udp", "tcp", "tls")
 IPS = (4, 6)
 HOSTS = dict(LAB_HOSTS, core=6)
+AXES = {row: ("proxy", "registrar") if row[1] == "1" else
+        ("outbound_proxy",) for row in ROWS}
 
 KEEPALIVE_S = 1
 TRANSACTION_S = 0.5
@@ -40,14 +42,17 @@ def other(rank):
 
 
 class Row:
-    """config: more lines of baresip's config, over the quick timers. users:
-    numbers of the lines. defines: for all servers."""
+    """config: more lines of baresip's config, over the quick timers;
+    transaction is one of them, in seconds. users: numbers of the lines.
+    defines: for all servers."""
 
     def __init__(self, lab, row="E3", transport="tcp", ip=4, shared=False,
-                 config=(), users=(100,), **defines):
+                 config=(), users=(100,), transaction=TRANSACTION_S,
+                 **defines):
         self.lab = lab
         self.row, self.transport, self.ip = row, transport, ip
         self.shared = shared
+        self.transaction = transaction
         self.users = list(users)
         self.outbound = row[0] == "E"
         self.defines = defines
@@ -64,12 +69,11 @@ class Row:
     def _make(self):
         lab = self.lab
         hosts = {PRIMARY: lab.primary, BACKUP: lab.backup}
+        self.axes = AXES[self.row]
         if self.row[1] == "1":
-            self.axes = ("proxy", "registrar")
             self.host = {"proxy": hosts,
                          "registrar": {PRIMARY: lab.reg, BACKUP: lab.regb}}
         else:
-            self.axes = ("outbound_proxy",)
             self.host = {"outbound_proxy": hosts}
         if self.row[1] == "3":
             self.core = lab.registrar(**self.defines)
@@ -109,7 +113,7 @@ class Row:
         recovery = RECOVERY_S[self.row[0]]
         keys = ["sip_outbound_support %d" % self.outbound,
                 "sip_outbound_keepalive_timer %d" % KEEPALIVE_S,
-                "sip_transaction_timer %d" % (TRANSACTION_S * 1000),
+                "sip_transaction_timer %d" % (self.transaction * 1000),
                 "sip_recovery_base_timer %d" % recovery,
                 "sip_recovery_max_timer %d" % recovery]
         if self.row[1] == "1":
@@ -256,7 +260,11 @@ class Row:
             src=hop, dst="phone", after=after, user=user,
             match=lambda e: e.expires
             and _host_of(e.header("to")) == self.aor_host(state)
-            and self._sip_only(e))
+            and self._sip_only(e) and self._in_time(e))
+
+    def _in_time(self, answer):
+        """A server that was frozen answers what the phone has given up."""
+        return answer.t - self.request_of(answer).t < self.transaction
 
     def _sip_only(self, e):
         """Over TLS, only what was inside it."""

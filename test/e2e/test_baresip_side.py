@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from helpers_calls import (DOMAIN, World, all_modules, flow,
-                           open_connections)
+from helpers_calls import (DOMAIN, World, all_modules, gone_from,
+                           no_bindings, open_connections, to_stage)
 from lab.ctrl import CommandError
 
 both_rows = pytest.mark.parametrize("row", ["E3", "E2"])
@@ -499,41 +499,6 @@ def test_state_document(lab, row, transport):
 
 
 STAGES = ["primary", "backup", "moving", "call", "moved call"]
-
-
-def to_stage(w, stage):
-    """Bring a line to a stage; returns the rank in force and the call."""
-    call = None
-    if stage == "call":
-        call = w.call_out("dial 200", "primary")
-    elif stage == "moved call":
-        # made on the backup, and the line is home: in E2 it was made by
-        # the user agent that cannot be seen now
-        w.phone.cmd("aastra_failover 1")
-        w.wait_on("backup")
-        call = w.call_out("dial 200", "backup")
-        w.phone.cmd("aastra_failback 1")
-        w.wait_on("primary")
-        w.wait_alone("primary")
-    elif stage == "backup":
-        w.lose_primary()
-    elif stage == "moving":
-        # its REGISTER at the backup gets no answer
-        w.backup.respond("REGISTER", 0)
-        t = w.lab.now()
-        w.primary.kill()
-        w.lab.wire.wait_sip("REGISTER", dst="backup", after=t)
-    return "backup" if stage == "backup" else "primary", call
-
-
-def gone_from(w, call):
-    """The other end of a call was told of its end."""
-    call.far.wait_event("CALL_CLOSED", after=call.t)
-
-
-def no_bindings(w, user=100):
-    w.lab.until(lambda: not w.bindings(user), 4,
-                "no binding of %s left" % user)
 
 
 def no_connections(w):

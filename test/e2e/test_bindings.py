@@ -385,19 +385,41 @@ def test_exit(lab, row, transport, stage):
 def test_crash(lab, row, transport, stage):
     """A phone that crashed and is back has one binding."""
     site = Site(lab, row, transport)
+    crash(site, stage)
+    t = lab.now()
+    site.phone.start()
+    site.wait_on(PRIMARY, after=t)
+    clean(site, PRIMARY)
+
+
+@parallel
+@every_transport
+@every_row
+def test_crash_and_backup_silent(lab, row, transport):
+    """The same, and the backup, where it was, is silent when it starts
+    again."""
+    site = Site(lab, row, transport)
+    crash(site, BACKUP)
+    site.backup.hang()
+    t = lab.now()
+    site.phone.start()
+    site.wait_on(PRIMARY, after=t)
+    site.backup.cont()
+    clean(site, PRIMARY)
+
+
+def crash(site, stage):
+    """Kill the phone in that stage, with both servers well."""
+    lab = site.lab
     phone = site.start()
-    if stage == "backup":
+    if stage == BACKUP:
         site.primary.hang()
         site.wait_on(BACKUP)
     # what a phone knows of itself is written a moment later
     lab.until(lambda: kept_rank(phone) == stage, 5, "kept where the line is")
     phone.kill()
-    if stage == "backup":
+    if stage == BACKUP:
         site.primary.cont()
-    t = lab.now()
-    phone.start()
-    site.wait_on(PRIMARY, after=t)
-    clean(site, PRIMARY)
 
 
 def kept_rank(phone):

@@ -284,6 +284,19 @@ static void test_descriptors(void **state)
 }
 
 
+/* What is there at the start is no news */
+static void test_start(void **state)
+{
+	(void)state;
+	NEEDS_NETWORK();
+
+	watch.nw = mem_deref(watch.nw);
+	assert_int_equal(0, aa_netwatch_alloc(&watch.nw, net_handler,
+					      &watch));
+	expect_nothing();
+}
+
+
 static void test_link(void **state)
 {
 	(void)state;
@@ -344,13 +357,14 @@ static void test_address(void **state)
 	expect(AA_NET_UP);
 
 	/* the same on another link is another one */
-	run("ip addr add 10.9.0.2/24 dev v1");
+	run("ip addr add 10.9.0.2/24 dev v1 noprefixroute");
 	expect(AA_NET_UP);
 }
 
 
 static void test_address_ip6(void **state)
 {
+	uint64_t t;
 	(void)state;
 	NEEDS_NETWORK();
 
@@ -365,6 +379,12 @@ static void test_address_ip6(void **state)
 	expect_nothing();
 	run("ip addr del fd09::1/64 dev v0");
 	expect(AA_NET_DOWN);
+
+	/* it takes a second to learn that nobody else has it */
+	t = tmr_jiffies();
+	run("ip addr add fd09::2/64 dev v0 noprefixroute");
+	expect(AA_NET_UP);
+	assert_in_range(watch.timev[0] - t, 800, WAIT_MS);
 }
 
 
@@ -413,6 +433,26 @@ static void test_debounce(void **state)
 	    "addr add 10.9.3.1/24 dev v0\\n' | ip -batch -");
 	expect_both(AA_NET_DOWN, AA_NET_UP);
 	expect_nothing();
+}
+
+
+/* News without end are told while they come, not when they have ended */
+static void test_steady(void **state)
+{
+	size_t i;
+	(void)state;
+	NEEDS_NETWORK();
+
+	run("for i in $(seq 2 25); do ip addr add 10.9.4.$i/32 dev v0;"
+	    " sleep 0.03; done >/dev/null 2>&1 &");
+	watch.calls  = 0;
+	watch.enough = 4;
+	loop(WAIT_MS);
+	assert_int_equal(4, watch.calls);
+	for (i=1; i<4; i++)
+		assert_in_range(watch.timev[i] - watch.timev[i - 1], 99, 300);
+
+	settle();
 }
 
 
@@ -474,12 +514,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arguments),
 		T(test_descriptors),
+		T(test_start),
 		T(test_link),
 		T(test_link_trifles),
 		T(test_address),
 		T(test_address_ip6),
 		T(test_route),
 		T(test_debounce),
+		T(test_steady),
 		T(test_overflow),
 		T(test_free_in_handler),
 		T(test_free_while_pending),

@@ -1,0 +1,2604 @@
+/**
+ * @file test_line_model.c  A model of a line and of the world around it
+ *
+ * line.c, policy.c and journal.c are the real ones.  All that line.c calls is
+ * played by this file: a clock that only moves when the test says so, a
+ * network that delays and loses packets and keeps TCP connections, servers
+ * that are up, refuse, swallow, hang, or say 503 or 403, registrars that keep
+ * bindings as Kamailio does, and flow.c and binding.c as their headers
+ * promise them.  Nothing is sent and nothing is waited for, so that a million
+ * steps take a minute.
+ *
+ * An episode is a way to set everything up and a list of actions.  After each
+ * event the line is held against design.md 5: a line with a server that works
+ * has a live binding (5.1), no path removes the binding of another and none
+ * is left behind (5.2), the number of REGISTERs and of moves is bounded (5.4),
+ * what the line says is what the registrar has (5.5).  And it does not move
+ * when held, does not go home when it must not, and comes to rest where the
+ * policy wants it.
+ *
+ *     test_line_model [--seed N] [--steps N] [--seconds N] [--walks N]
+ *                     [--only EPISODE] [--verbose]
+ *
+ * What breaks is replayed with fewer and fewer actions, and the shortest
+ * story that still breaks is printed with all that went over the wire.  The
+ * seed is printed always; with `--seed N --only EPISODE` one is run again.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <errno.h>
+#include <time.h>
+#include <getopt.h>
+#include <cmocka.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "request.h"
+#include "flow.h"
+#include "binding.h"
+#include "account.h"
+#include "callmove.h"
+#include "line.h"
+#include "subscription.h"
+
+
+#define P AA_RANK_PRIMARY
+#define B AA_RANK_BACKUP
+
+#define OUTBOUND  AA_ROLE_OUTBOUND
+#define PROXY     AA_ROLE_PROXY
+#define REGISTRAR AA_ROLE_REGISTRAR
+
+enum {
+	HOSTS       = 6,
+	NOBODY      = -1,
+	STORES      = 2,
+	RECORDS     = 64,
+	LINES       = 3,
+	ACTIONS     = 80,
+	ANSWERED    = 128,      /* requests that servers remember           */
+	T1          = 500,      /* RFC 3261 17.1.2.2                        */
+	T2          = 4000,
+	PROXY_WAIT  = 4000,     /* of an edge for a registrar (fr_timer)    */
+	FAREWELL    = 1500,     /* as in binding.c                          */
+	BACKOFF_MAX = 16,
+	HOLD_MAX    = 300000,   /* as in line.c                             */
+	SPINS_MAX   = 5000,     /* events in one instant                    */
+	MINUTE      = 60000,
+	RING        = 256,
+
+	/* what 5.4 allows, measured and rounded up; see check_rate()       */
+	EXCHANGES_PER_MINUTE = 32,
+	REGISTERS_PER_MINUTE = 120
+};
+
+
+/* ---- chance ----------------------------------------------------------- */
+
+
+enum chance {
+	PLAN = 0,               /* what shall happen                        */
+	WORLD,                  /* how long it takes, and what gets lost    */
+	CHANCES
+};
+
+static uint64_t chance[CHANCES];
+
+
+static uint32_t rnd(enum chance which, uint32_t n)
+{
+	uint64_t z = (chance[which] += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	z ^= z >> 31;
+
+	return n ? (uint32_t)((z >> 32) % n) : 0;
+}
+
+
+static bool percent(enum chance which, uint32_t p)
+{
+	return rnd(which, 100) < p;
+}
+
+
+/* line.c asks for jitter */
+uint16_t rand_u16(void)
+{
+	return (uint16_t)rnd(WORLD, 65536);
+}
+
+
+/* ---- the world -------------------------------------------------------- */
+
+
+enum host_state {
+	WORKS = 0,
+	REFUSES,                /* no process: RST, ICMP unreachable        */
+	SWALLOWS,               /* a black hole                             */
+	HANGS,                  /* takes everything, does nothing           */
+	SAYS_503,
+	SAYS_403,
+	HOST_STATES
+};
+
+static const char *const host_statev[] = {
+	"works", "refuses", "swallows", "hangs", "says 503", "says 403"
+};
+
+enum kind {
+	OPTIONS = 0,
+	REGISTER,
+	CRLF,
+	RST
+};
+
+struct msg {
+	enum kind kind;
+	unsigned id;            /* of the request                           */
+	int hop;                /* where it is sent to                      */
+	int target;             /* host of the Request-URI                  */
+	unsigned line;
+	int domain;             /* host in the AOR                          */
+	unsigned owner;         /* binding that sent it                     */
+	unsigned regid;
+	unsigned callid;
+	unsigned cseq;
+	uint32_t expires;
+	bool instance;
+	bool authed;
+};
+
+struct resp {
+	int err;
+	uint16_t scode;
+	uint32_t retry_after;
+	uint32_t expires;
+	unsigned nat;
+	bool outbound;
+};
+
+/** A message on its way, or in some queue */
+struct pkt {
+	struct le le;
+	struct tmr tmr;
+	struct msg m;
+	struct resp r;
+	uint64_t sent;
+	unsigned conn;
+	bool early;             /* the connection was not there yet         */
+};
+
+struct conn {
+	struct list q;
+	struct tmr tmr;
+	uint64_t wait;
+	unsigned id;
+	unsigned epoch;
+	bool active;
+	bool up;
+};
+
+struct host {
+	struct conn conn;       /* from the phone                           */
+	struct list hanging;    /* what it has taken and not looked at      */
+	enum host_state st;
+	unsigned epoch;         /* process                                  */
+	unsigned nat;           /* how it sees the phone, UDP               */
+	uint64_t to_at;         /* packets do not overtake one another      */
+	uint64_t from_at;
+};
+
+/** A binding at a registrar */
+struct record {
+	bool used;
+	int store;
+	int hop;
+	int reg;
+	int target;
+	unsigned line;
+	int domain;
+	unsigned owner;
+	unsigned regid;
+	unsigned callid;
+	unsigned cseq;
+	bool instance;
+	uint64_t made;
+	uint64_t until;
+};
+
+/** Which servers there are */
+struct topology {
+	const char *name;
+	enum aa_scenario scenario;
+	int8_t server[AA_ROLE_COUNT][AA_RANK_COUNT];
+	int8_t store[HOSTS];    /* of a registrar, else NOBODY              */
+	uint8_t final;          /* hosts that never pass a REGISTER on      */
+	bool can_share;         /* both registrars may have one data base   */
+};
+
+/** How everything is set up */
+struct setup {
+	const struct topology *topo;
+	enum sip_transp tp;
+	enum aa_failback failback;
+	bool outbound;
+	bool flow_timer;        /* servers say Require: outbound            */
+	bool auth;
+	bool shared;
+	bool user_only;         /* registrars ignore the domain             */
+	bool strict;            /* a lower CSeq is refused with reg-id too  */
+	bool options_ok;        /* a 503 is only for REGISTER               */
+	unsigned standby;
+	unsigned lines;
+	unsigned loss;          /* percent, UDP                             */
+	unsigned latency;       /* most, one way [ms]                       */
+	unsigned retry_after;   /* with 503 [s]                             */
+	uint32_t keepalive;
+	uint32_t transaction;
+	uint32_t base;
+	uint32_t max;
+	uint32_t delay;
+	uint32_t successes;
+	uint32_t period;
+	uint32_t renewal;
+	uint32_t retry;
+	enum aa_rank warm;      /* in force before the restart              */
+};
+
+/** What is known of a line by looking at it */
+struct watch {
+	struct aa_line *line;
+	struct aa_account *acc;
+	uint64_t gap_since;     /* no live binding anywhere                 */
+	uint64_t lie_since;     /* says registered, and is not              */
+	uint64_t late_since;    /* is registered, and does not say so       */
+	uint64_t mode_since;
+	uint64_t calls_since;
+	uint64_t moved_at;
+	uint32_t moves;
+	enum aa_rank use[AA_ROLE_COUNT];
+	uint64_t sentv[RING];   /* REGISTERs                                */
+	uint64_t exchv[RING];   /* of these, first ones of an exchange      */
+	uint64_t movev[RING];
+	unsigned sent;
+	unsigned exch;
+	unsigned moven;
+	uint64_t asked_at;      /* the user wanted a REGISTER               */
+};
+
+static struct {
+	struct setup set;
+	struct host hostv[HOSTS];
+	struct record recordv[RECORDS];
+	struct watch watchv[LINES];
+	struct aa_phone phone;
+	struct list airl;
+	struct list reql;
+	struct {
+		unsigned id;
+		struct resp r;
+	} answerv[ANSWERED];
+	unsigned answers;
+	unsigned ids;
+	unsigned bindings;
+	struct resp rx;         /* what is being handed up                  */
+	uint64_t ok_since[AA_RANK_COUNT];
+	uint64_t changed_at;
+	uint64_t refused_at;    /* latest 403                               */
+	uint64_t detect;        /* a dead path is noticed within            */
+	uint64_t recover;       /* a line with a good path is back within   */
+	uint64_t settle;        /* everything is where it shall be within   */
+	bool link_down;
+	bool verbose;
+	char bad[512];          /* what broke first                         */
+	char what[32];
+	int alive;              /* objects of the fakes                     */
+} w;
+
+static struct {
+	unsigned long long steps, episodes, events, registers, moves, settled;
+	uint64_t registers_max, exchanges_max, moves_max, gap_max, gap_bound;
+	double share_max;       /* of the time that 5.1 allows              */
+} total;
+
+static struct {
+	struct list tmrl;
+	uint64_t now;
+	uint64_t last;
+	unsigned spins;
+} vclock;
+
+static uint64_t fnow(void)
+{
+	return vclock.now - 1000000;
+}
+
+
+static void say(const char *fmt, ...)
+{
+	char buf[512];
+	va_list ap;
+
+	if (!w.verbose)
+		return;
+
+	va_start(ap, fmt);
+	if (re_vsnprintf(buf, sizeof(buf), fmt, ap) < 0)
+		buf[sizeof(buf) - 1] = '\0';
+	va_end(ap);
+
+	print_message("%9llu.%03u  %s\n",
+		      (unsigned long long)(fnow() / 1000),
+		      (unsigned)(fnow() % 1000), buf);
+}
+
+
+/* The first thing that breaks ends the episode */
+static void broken(const char *what, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w.bad[0])
+		return;
+
+	(void)re_snprintf(w.what, sizeof(w.what), "%s", what);
+	va_start(ap, fmt);
+	if (re_vsnprintf(w.bad, sizeof(w.bad), fmt, ap) < 0)
+		w.bad[sizeof(w.bad) - 1] = '\0';
+	va_end(ap);
+
+	say("BROKEN: %s: %s", w.what, w.bad);
+}
+
+
+/* ---- the clock -------------------------------------------------------- */
+
+
+static void timer_set(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg)
+{
+	struct le *le;
+
+	list_unlink(&tmr->le);
+	tmr->th  = th;
+	tmr->arg = arg;
+	if (!th)
+		return;
+
+	tmr->jfs = vclock.now + delay;
+
+	for (le = vclock.tmrl.tail; le; le = le->prev) {
+		const struct tmr *t = le->data;
+
+		if (t->jfs <= tmr->jfs)
+			break;
+	}
+
+	if (le)
+		list_insert_after(&vclock.tmrl, le, &tmr->le, tmr);
+	else
+		list_prepend(&vclock.tmrl, &tmr->le, tmr);
+}
+
+
+#ifdef tmr_start
+void tmr_start_dbg(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg,
+		   const char *file, int line)
+{
+	(void)file;
+	(void)line;
+	timer_set(tmr, delay, th, arg);
+}
+#else
+void tmr_start(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg)
+{
+	timer_set(tmr, delay, th, arg);
+}
+#endif
+
+
+void tmr_cancel(struct tmr *tmr)
+{
+	if (tmr)
+		timer_set(tmr, 0, NULL, NULL);
+}
+
+
+uint64_t aa_now_ms(void)
+{
+	return vclock.now;
+}
+
+
+uint64_t aa_now_us(void)
+{
+	return vclock.now * 1000;
+}
+
+
+uint64_t aa_wall_ms(void)
+{
+	return 1700000000000ull + vclock.now;
+}
+
+
+static void look(void);
+
+
+static void clock_run(uint64_t until)
+{
+	while (vclock.tmrl.head && !w.bad[0]) {
+		struct tmr *tmr = vclock.tmrl.head->data;
+		tmr_h *th = tmr->th;
+
+		if (tmr->jfs > until)
+			break;
+
+		if (tmr->jfs > vclock.now) {
+			vclock.now = tmr->jfs;
+			vclock.spins = 0;
+		}
+		else if (++vclock.spins > SPINS_MAX) {
+			broken("busy loop", "%u events in one instant",
+			       SPINS_MAX);
+			return;
+		}
+
+		list_unlink(&tmr->le);
+		tmr->th = NULL;
+		++total.events;
+		th(tmr->arg);
+
+		if (!vclock.tmrl.head ||
+		    ((struct tmr *)vclock.tmrl.head->data)->jfs > vclock.now)
+			look();
+	}
+
+	if (!w.bad[0]) {
+		vclock.now = until;
+		vclock.spins = 0;
+		look();
+	}
+}
+
+
+/* ---- packets ---------------------------------------------------------- */
+
+
+typedef void (req_h)(const struct resp *r, void *arg);
+
+struct req {
+	struct le le;
+	struct req **reqp;
+	struct msg m;
+	struct tmr tmr_end;
+	struct tmr tmr_again;
+	uint64_t wait;
+	req_h *h;
+	void *arg;
+};
+
+
+static void serve(int hop, const struct msg *m, unsigned conn);
+static void flows_lost(int hop, unsigned conn, int err);
+
+
+static void pkt_destructor(void *arg)
+{
+	struct pkt *pkt = arg;
+
+	list_unlink(&pkt->le);
+	tmr_cancel(&pkt->tmr);
+	--w.alive;
+}
+
+
+static struct pkt *pkt_alloc(struct list *l, const struct msg *m)
+{
+	struct pkt *pkt = mem_zalloc(sizeof(*pkt), pkt_destructor);
+
+	if (!pkt)
+		abort();
+
+	++w.alive;
+	pkt->m    = *m;
+	pkt->sent = vclock.now;
+	list_append(l, &pkt->le, pkt);
+
+	return pkt;
+}
+
+
+static uint64_t latency(void)
+{
+	return rnd(WORLD, w.set.latency + 1);
+}
+
+
+static bool lost(void)
+{
+	return w.set.loss && percent(WORLD, w.set.loss);
+}
+
+
+static struct req *req_find(unsigned id)
+{
+	struct le *le;
+
+	for (le = w.reql.head; le; le = le->next) {
+		struct req *r = le->data;
+
+		if (r->m.id == id)
+			return r;
+	}
+
+	return NULL;
+}
+
+
+static void req_destructor(void *arg)
+{
+	struct req *req = arg;
+
+	list_unlink(&req->le);
+	tmr_cancel(&req->tmr_end);
+	tmr_cancel(&req->tmr_again);
+	if (req->reqp)
+		*req->reqp = NULL;
+	--w.alive;
+}
+
+
+static void req_done(struct req *req, const struct resp *r)
+{
+	tmr_cancel(&req->tmr_end);
+	tmr_cancel(&req->tmr_again);
+	list_unlink(&req->le);
+	if (req->reqp) {
+		*req->reqp = NULL;
+		req->reqp = NULL;
+	}
+
+	w.rx = *r;
+	req->h(r, req->arg);
+	mem_deref(req);
+}
+
+
+static void req_failed(unsigned id, int err)
+{
+	struct req *req = req_find(id);
+	struct resp r;
+
+	if (!req)
+		return;
+
+	memset(&r, 0, sizeof(r));
+	r.err = err;
+	req_done(req, &r);
+}
+
+
+static bool reachable(int hop)
+{
+	return !w.link_down && w.hostv[hop].st != SWALLOWS;
+}
+
+
+/* ---- TCP */
+
+
+static void back_handler(void *arg);
+
+
+/* The phone is told that what it wanted to send did not go */
+static void bounce(const struct msg *m, int err)
+{
+	struct pkt *pkt = pkt_alloc(&w.airl, m);
+
+	pkt->r.err = err;
+	tmr_start(&pkt->tmr, 0, back_handler, pkt);
+}
+
+
+static void conn_end(int hop, int err)
+{
+	struct conn *c = &w.hostv[hop].conn;
+	const unsigned id = c->id;
+	struct le *le;
+
+	if (!c->active)
+		return;
+
+	c->active = false;
+	tmr_cancel(&c->tmr);
+
+	while ((le = c->q.head)) {
+		struct pkt *pkt = le->data;
+
+		if (pkt->early && !c->up)
+			bounce(&pkt->m, err);
+		mem_deref(pkt);
+	}
+
+	c->up = false;
+	flows_lost(hop, id, err);
+}
+
+
+/* Closed by the phone itself */
+static void conn_abort(int hop)
+{
+	struct conn *c = &w.hostv[hop].conn;
+
+	c->id = c->active ? c->id : 0;
+	conn_end(hop, ECONNABORTED);
+}
+
+
+static void conn_handler(void *arg)
+{
+	struct host *h = arg;
+	struct conn *c = &h->conn;
+	const int hop = (int)(h - w.hostv);
+	const unsigned id = c->id;
+	struct le *le;
+
+	if (!c->active)
+		return;
+
+	if (!reachable(hop)) {
+		const struct pkt *pkt = list_ledata(c->q.head);
+
+		/* TCP_USER_TIMEOUT */
+		if (pkt && vclock.now - pkt->sent >= w.set.transaction) {
+			conn_end(hop, ETIMEDOUT);
+			return;
+		}
+
+		c->wait = MIN(2 * MAX(c->wait, c->up ? 200ull : 1000ull),
+			      5000ull);
+		if (pkt)
+			c->wait = MIN(c->wait, pkt->sent + w.set.transaction -
+				      vclock.now);
+		tmr_start(&c->tmr, c->wait, conn_handler, h);
+		return;
+	}
+
+	c->wait = 0;
+	if (h->st == REFUSES) {
+		conn_end(hop, c->up ? ECONNRESET : ECONNREFUSED);
+		return;
+	}
+
+	if (c->up && c->epoch != h->epoch) {
+		conn_end(hop, ECONNRESET);
+		return;
+	}
+
+	c->up = true;
+	c->epoch = h->epoch;
+
+	while (c->active && c->id == id && (le = c->q.head)) {
+		struct pkt *pkt = le->data;
+		const struct msg m = pkt->m;
+		const bool gone = pkt->early && !req_find(m.id);
+
+		mem_deref(pkt);
+
+		/* what was ended before it could be written is not written */
+		if (!gone)
+			serve(hop, &m, id);
+	}
+}
+
+
+static void conn_push(int hop, const struct msg *m)
+{
+	struct host *h = &w.hostv[hop];
+	struct conn *c = &h->conn;
+	struct pkt *pkt;
+
+	if (!c->active) {
+		c->active = true;
+		c->up     = false;
+		c->id     = ++w.ids;
+		c->wait   = 0;
+	}
+
+	pkt = pkt_alloc(&c->q, m);
+	pkt->early = !c->up;
+	if (!tmr_isrunning(&c->tmr))
+		tmr_start(&c->tmr, latency(), conn_handler, h);
+}
+
+
+/* ---- both ways */
+
+
+static void arrive_handler(void *arg)
+{
+	struct pkt *pkt = arg;
+	const struct msg m = pkt->m;
+	struct host *h = &w.hostv[m.hop];
+
+	if (m.kind == RST) {
+		const unsigned conn = pkt->conn;
+
+		mem_deref(pkt);
+		if (h->conn.active && h->conn.id == conn)
+			conn_end(m.hop, ECONNRESET);
+		return;
+	}
+
+	mem_deref(pkt);
+	if (!reachable(m.hop))
+		return;
+
+	if (h->st == REFUSES) {
+		/* only flow.c's own socket hears of it */
+		if (m.kind == OPTIONS && m.target == m.hop)
+			bounce(&m, ECONNREFUSED);
+		return;
+	}
+
+	serve(m.hop, &m, 0);
+}
+
+
+static int transmit(const struct msg *m)
+{
+	struct host *h = &w.hostv[m->hop];
+	struct pkt *pkt;
+
+	if (w.set.tp != SIP_TRANSP_UDP) {
+		if (w.link_down && !(h->conn.active && h->conn.up))
+			return ENETUNREACH;
+
+		conn_push(m->hop, m);
+		return 0;
+	}
+
+	if (w.link_down)
+		return ENETUNREACH;
+	if (lost())
+		return 0;
+
+	pkt = pkt_alloc(&w.airl, m);
+	h->to_at = MAX(h->to_at, vclock.now + latency());
+	tmr_start(&pkt->tmr, h->to_at - vclock.now, arrive_handler, pkt);
+
+	return 0;
+}
+
+
+static void end_handler(void *arg)
+{
+	struct req *req = arg;
+
+	req_failed(req->m.id, ETIMEDOUT);
+}
+
+
+static void again_handler(void *arg)
+{
+	struct req *req = arg;
+
+	(void)transmit(&req->m);
+	req->wait = MIN(2 * req->wait, (uint64_t)T2);
+	tmr_start(&req->tmr_again, req->wait, again_handler, req);
+}
+
+
+static int req_send(struct req **reqp, struct msg *m, uint32_t timeout,
+		    req_h *h, void *arg)
+{
+	struct req *req;
+	int err;
+
+	m->id = ++w.ids;
+
+	err = transmit(m);
+	if (err)
+		return err;
+
+	req = mem_zalloc(sizeof(*req), req_destructor);
+	if (!req)
+		abort();
+
+	++w.alive;
+	req->m    = *m;
+	req->h    = h;
+	req->arg  = arg;
+	req->wait = T1;
+	list_append(&w.reql, &req->le, req);
+	tmr_start(&req->tmr_end, timeout, end_handler, req);
+	if (w.set.tp == SIP_TRANSP_UDP && m->kind != CRLF)
+		tmr_start(&req->tmr_again, T1, again_handler, req);
+
+	req->reqp = reqp;
+	*reqp = req;
+
+	return 0;
+}
+
+
+static void back_handler(void *arg)
+{
+	struct pkt *pkt = arg;
+	struct host *h = &w.hostv[pkt->m.hop];
+	const unsigned id = pkt->m.id;
+	struct resp r = pkt->r;
+	struct req *req;
+
+	if (!r.err && w.set.tp != SIP_TRANSP_UDP) {
+		if (!h->conn.active || h->conn.id != pkt->conn) {
+			mem_deref(pkt);
+			return;
+		}
+
+		if (!reachable(pkt->m.hop)) {
+			tmr_start(&pkt->tmr, 200, back_handler, pkt);
+			return;
+		}
+	}
+	else if (!r.err && !reachable(pkt->m.hop)) {
+		mem_deref(pkt);
+		return;
+	}
+
+	mem_deref(pkt);
+	req = req_find(id);
+	if (!req)
+		return;
+
+	r.nat = h->nat;
+	req_done(req, &r);
+}
+
+
+static void reply(const struct msg *m, const struct resp *r, unsigned conn,
+		  uint64_t later)
+{
+	struct host *h = &w.hostv[m->hop];
+	struct pkt *pkt;
+
+	if (w.set.tp == SIP_TRANSP_UDP && lost())
+		return;
+
+	pkt = pkt_alloc(&w.airl, m);
+	pkt->r    = *r;
+	pkt->conn = conn;
+	h->from_at = MAX(h->from_at, vclock.now + latency());
+	tmr_start(&pkt->tmr, h->from_at - vclock.now + later, back_handler,
+		  pkt);
+}
+
+
+/* ---- registrars ------------------------------------------------------- */
+
+
+static struct aa_line *line_of(unsigned n)
+{
+	return n >= 1 && n <= LINES ? w.watchv[n - 1].line : NULL;
+}
+
+
+static unsigned owner_of(const struct aa_path *path);
+static const struct aa_binding *binding_of(const struct aa_path *path);
+
+
+/* The binding that a line counts on is gone, and it did not ask for that */
+static void check_removal(const struct record *rec, const struct msg *m)
+{
+	const struct aa_line *line = line_of(rec->line);
+
+	if (!line || line->ended || !line->cur || !line->cur->registered ||
+	    owner_of(line->cur) != rec->owner)
+		return;
+
+	if (m->owner != rec->owner)
+		broken("removed by another",
+		       "line %u: REGISTER of reg-id %u (expires %u) took away"
+		       " the binding in force, reg-id %u", rec->line,
+		       m->regid, m->expires, rec->regid);
+	else if (!aa_binding_leaving(binding_of(line->cur)))
+		broken("removed by a late farewell",
+		       "line %u: a farewell (CSeq %u) took away the binding"
+		       " in force (CSeq %u), reg-id %u", rec->line, m->cseq,
+		       rec->cseq, rec->regid);
+}
+
+
+static void record_remove(struct record *rec, const struct msg *m)
+{
+	check_removal(rec, m);
+	rec->used = false;
+}
+
+
+static bool same_user(const struct record *rec, const struct msg *m)
+{
+	return rec->line == m->line &&
+		(w.set.user_only || rec->domain == m->domain);
+}
+
+
+/* Kamailio: by instance-id and reg-id where there are any, else by Contact */
+static struct record *record_find(int store, const struct msg *m)
+{
+	size_t i;
+
+	for (i=0; i<RECORDS; i++) {
+		struct record *rec = &w.recordv[i];
+
+		if (!rec->used || rec->store != store || !same_user(rec, m) ||
+		    rec->instance != m->instance || rec->regid != m->regid)
+			continue;
+
+		/* the user part of the Contact goes with the AOR */
+		if (m->instance || rec->domain == m->domain)
+			return rec;
+	}
+
+	return NULL;
+}
+
+
+static struct record *record_new(void)
+{
+	size_t i;
+
+	for (i=0; i<RECORDS; i++) {
+		if (!w.recordv[i].used)
+			return &w.recordv[i];
+	}
+
+	broken("model", "too many bindings");
+
+	return &w.recordv[0];
+}
+
+
+/* It takes the phone for restarted: what it had before is void */
+static void forget_others(const struct record *keep, const struct msg *m)
+{
+	size_t i;
+
+	for (i=0; i<RECORDS; i++) {
+		struct record *rec = &w.recordv[i];
+
+		if (rec != keep && rec->used && rec->store == keep->store &&
+		    same_user(rec, m) && rec->instance)
+			record_remove(rec, m);
+	}
+}
+
+
+static uint16_t save(int reg, const struct msg *m)
+{
+	const int store = w.set.shared ? 0 : w.set.topo->store[reg];
+	struct record *rec = record_find(store, m);
+
+	if (w.set.auth && !m->authed)
+		return 401;
+
+	if (rec && rec->callid == m->callid) {
+		if (m->cseq == rec->cseq)
+			return 200;
+		if (m->cseq < rec->cseq && (!m->instance || w.set.strict))
+			return 400;
+	}
+
+	if (!m->expires) {
+		if (rec)
+			record_remove(rec, m);
+		return 200;
+	}
+
+	if (!rec) {
+		rec = record_new();
+		memset(rec, 0, sizeof(*rec));
+		rec->used = true;
+		rec->made = vclock.now;
+	}
+	else if (m->instance && rec->callid != m->callid) {
+		forget_others(rec, m);
+	}
+
+	if (rec->owner && rec->owner != m->owner)
+		check_removal(rec, m);
+
+	rec->store    = store;
+	rec->hop      = m->hop;
+	rec->reg      = reg;
+	rec->target   = m->target;
+	rec->line     = m->line;
+	rec->domain   = m->domain;
+	rec->owner    = m->owner;
+	rec->regid    = m->regid;
+	rec->callid   = m->callid;
+	rec->cseq     = m->cseq;
+	rec->instance = m->instance;
+	rec->until    = vclock.now + (uint64_t)m->expires * 1000;
+
+	return 200;
+}
+
+
+static void expire(void)
+{
+	size_t i;
+
+	for (i=0; i<RECORDS; i++) {
+		struct record *rec = &w.recordv[i];
+
+		if (rec->used && rec->until <= vclock.now)
+			rec->used = false;
+	}
+}
+
+
+/* ---- servers ---------------------------------------------------------- */
+
+
+static void answer_local(int host, const struct msg *m, struct resp *r)
+{
+	if (m->kind != REGISTER) {
+		r->scode = 200;
+		return;
+	}
+
+	r->scode = save(host, m);
+	if (r->scode != 200)
+		return;
+
+	r->expires  = m->expires;
+	r->outbound = w.set.flow_timer && m->instance;
+}
+
+
+static void answer_by_state(int host, const struct msg *m, struct resp *r)
+{
+	switch (w.hostv[host].st) {
+
+	case SAYS_503:
+		if (m->kind == OPTIONS && w.set.options_ok) {
+			r->scode = 200;
+			break;
+		}
+		r->scode       = 503;
+		r->retry_after = w.set.retry_after;
+		break;
+
+	case SAYS_403:
+		r->scode = 403;
+		if (m->kind == REGISTER)
+			w.refused_at = vclock.now;
+		break;
+
+	default:
+		answer_local(host, m, r);
+		break;
+	}
+}
+
+
+static void hang(int host, const struct msg *m, unsigned conn)
+{
+	struct pkt *pkt;
+
+	if (list_count(&w.hostv[host].hanging) > 256)
+		return;
+
+	pkt = pkt_alloc(&w.hostv[host].hanging, m);
+	pkt->conn = conn;
+}
+
+
+/* An edge proxy passes it on, and answers for who does not */
+static uint64_t forward(const struct msg *m, struct resp *r)
+{
+	switch (w.hostv[m->target].st) {
+
+	case REFUSES:
+		r->scode = 503;
+		return 0;
+
+	case HANGS:
+		hang(m->target, m, 0);
+		/*@fallthrough@*/
+
+	case SWALLOWS:
+		r->scode = 408;
+		return PROXY_WAIT;
+
+	default:
+		answer_by_state(m->target, m, r);
+		return 0;
+	}
+}
+
+
+static bool is_final(int host)
+{
+	return w.set.topo->final & (1u << host);
+}
+
+
+/* Servers answer a retransmission as they answered the first */
+static struct resp *answered(unsigned id)
+{
+	size_t i;
+
+	for (i=0; i<ANSWERED; i++) {
+		if (w.answerv[i].id == id)
+			return &w.answerv[i].r;
+	}
+
+	return NULL;
+}
+
+
+static void serve(int hop, const struct msg *m, unsigned conn)
+{
+	struct resp r, *before = answered(m->id);
+	uint64_t later = 0;
+
+	if (w.hostv[hop].st == HANGS) {
+		hang(hop, m, conn);
+		return;
+	}
+
+	if (before) {
+		if (before->scode)
+			reply(m, before, conn, 0);
+		return;
+	}
+
+	memset(&r, 0, sizeof(r));
+
+	if (m->kind == CRLF)
+		r.scode = 200;
+	else if (w.hostv[hop].st != WORKS || is_final(hop) ||
+		 m->target == hop)
+		answer_by_state(hop, m, &r);
+	else
+		later = forward(m, &r);
+
+	if (m->kind == REGISTER)
+		say("h%d: REGISTER line %u reg-id %u CSeq %u expires %u"
+		    " at h%d -> %u", hop, m->line, m->regid, m->cseq,
+		    m->expires, is_final(hop) ? hop : m->target, r.scode);
+
+	w.answerv[w.answers % ANSWERED].id = m->id;
+	w.answerv[w.answers % ANSWERED].r  = r;
+	++w.answers;
+
+	/* sent by a proxy that was in between, there is nobody to tell */
+	if (m->hop == hop)
+		reply(m, &r, conn, later);
+}
+
+
+static void host_set(int host, enum host_state st)
+{
+	struct host *h = &w.hostv[host];
+	const enum host_state was = h->st;
+	struct le *le;
+
+	if (st == was)
+		return;
+
+	say("h%d %s", host, host_statev[st]);
+	h->st = st;
+	w.changed_at = vclock.now;
+
+	if (st == REFUSES) {
+		++h->epoch;
+		list_flush(&h->hanging);
+
+		if (was != SWALLOWS && !w.link_down && h->conn.active &&
+		    h->conn.up) {
+			struct msg m;
+			struct pkt *pkt;
+
+			memset(&m, 0, sizeof(m));
+			m.kind = RST;
+			m.hop  = host;
+			pkt = pkt_alloc(&w.airl, &m);
+			pkt->conn = h->conn.id;
+			h->from_at = MAX(h->from_at, vclock.now + latency());
+			tmr_start(&pkt->tmr, h->from_at - vclock.now,
+				  arrive_handler, pkt);
+		}
+	}
+
+	while (h->st != HANGS && (le = h->hanging.head)) {
+		struct pkt *pkt = le->data;
+		const struct msg m = pkt->m;
+		const unsigned conn = pkt->conn;
+
+		mem_deref(pkt);
+		if (m.hop == host) {
+			serve(host, &m, conn);
+		}
+		else {
+			struct resp r;
+
+			memset(&r, 0, sizeof(r));
+			say("h%d: late REGISTER line %u reg-id %u CSeq %u"
+			    " expires %u", host, m.line, m.regid, m.cseq,
+			    m.expires);
+			answer_by_state(host, &m, &r);
+		}
+	}
+}
+
+
+/* ---- flow.h ----------------------------------------------------------- */
+
+
+struct aa_flow {
+	struct le le;
+	struct list userl;
+	int host;
+	int route;              /* behind this proxy, else NOBODY           */
+	char uri[64];
+	bool keep;
+	uint32_t transaction;
+	uint32_t interval;
+	uint32_t base;
+	uint32_t max;
+
+	enum aa_flow_state state;
+	bool outbound;
+	bool ponged;
+	unsigned nat;           /* how the server saw us last, 0: not yet   */
+	unsigned ka;            /* connection that is watched, 0: none      */
+	struct req *req;
+	struct req *ping;
+	struct aa_conn conn;
+	struct tmr tmr;
+	struct tmr tmr_pong;
+	uint32_t failures;
+	uint32_t successes;
+	uint64_t since;
+	uint64_t generation;
+	char reason[128];
+};
+
+struct aa_flow_user {
+	struct le le;
+	struct aa_flow *flow;
+	aa_flow_h *h;
+	void *arg;
+	bool want;
+};
+
+
+static void probe_handler(void *arg);
+
+
+static int host_of(const char *uri)
+{
+	const char *p = uri ? strrchr(uri, 'h') : NULL;
+
+	/* the host's name is the last h that a digit follows */
+	while (p && p > uri && !(p[1] >= '0' && p[1] < '0' + HOSTS))
+		--p;
+
+	if (!p || *p != 'h')
+		abort();
+
+	return p[1] - '0';
+}
+
+
+static int flow_hop(const struct aa_flow *flow)
+{
+	return flow->route == NOBODY ? flow->host : flow->route;
+}
+
+
+static void flow_stop(struct aa_flow *flow)
+{
+	tmr_cancel(&flow->tmr);
+	tmr_cancel(&flow->tmr_pong);
+	flow->req  = mem_deref(flow->req);
+	flow->ping = mem_deref(flow->ping);
+	flow->ka   = 0;
+	flow->outbound = false;
+}
+
+
+static void flow_destructor(void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	list_unlink(&flow->le);
+	flow_stop(flow);
+	--w.alive;
+}
+
+
+static void user_destructor(void *arg)
+{
+	struct aa_flow_user *user = arg;
+
+	if (user->want)
+		aa_flow_want(user, false);
+
+	list_unlink(&user->le);
+	mem_deref(user->flow);
+	--w.alive;
+}
+
+
+static void flow_notify(struct aa_flow *flow)
+{
+	struct le *le = flow->userl.head;
+
+	while (le) {
+		struct aa_flow_user *user = le->data;
+
+		le = le->next;
+		user->h(flow, user->arg);
+	}
+}
+
+
+static void flow_state_set(struct aa_flow *flow, enum aa_flow_state state)
+{
+	if (flow->state == state)
+		return;
+
+	say("  flow h%d%s: %s -> %s %s", flow->host,
+	    flow->route == NOBODY ? "" : " (behind a proxy)",
+	    aa_flow_state_name(flow->state), aa_flow_state_name(state),
+	    flow->reason);
+	flow->state = state;
+	flow->since = vclock.now;
+}
+
+
+static uint64_t flow_backoff(const struct aa_flow *flow)
+{
+	uint64_t wait = (uint64_t)flow->base * 1000;
+	const uint32_t n = flow->failures ? flow->failures - 1 : 0;
+
+	wait <<= MIN(n, (uint32_t)BACKOFF_MAX);
+	wait = MIN(wait, (uint64_t)flow->max * 1000);
+
+	return wait * (500 + rand_u16() % 501) / 1000;
+}
+
+
+static void flow_down(struct aa_flow *flow, const char *reason,
+		      uint32_t retry_after)
+{
+	uint64_t wait;
+
+	if (flow->state == AA_FLOW_IDLE)
+		return;
+
+	flow_stop(flow);
+	if (flow->route == NOBODY)
+		conn_abort(flow->host);
+
+	flow->successes = 0;
+	str_ncpy(flow->reason, reason, sizeof(flow->reason));
+	++flow->failures;
+
+	wait = flow_backoff(flow);
+	wait = MAX(wait, (uint64_t)retry_after * 1000);
+	tmr_start(&flow->tmr, wait, probe_handler, flow);
+
+	if (flow->state != AA_FLOW_DOWN) {
+		flow_state_set(flow, AA_FLOW_DOWN);
+		flow_notify(flow);
+	}
+}
+
+
+static void flow_down_err(struct aa_flow *flow, int err)
+{
+	flow_down(flow, strerror(err), 0);
+}
+
+
+/* A connection has ended: libre's keep-alive objects on it say so */
+static void flows_lost(int hop, unsigned conn, int err)
+{
+	struct le *le = w.phone.flowl.head;
+
+	while (le) {
+		struct aa_flow *flow = le->data;
+
+		le = le->next;
+		if (flow->ka && flow->ka == conn && flow_hop(flow) == hop) {
+			flow->ka = 0;
+			flow_down_err(flow, err);
+		}
+	}
+}
+
+
+static void schedule_check(struct aa_flow *flow)
+{
+	tmr_start(&flow->tmr, (uint64_t)flow->interval *
+		  (800 + rand_u16() % 201), probe_handler, flow);
+}
+
+
+static void flow_up(struct aa_flow *flow)
+{
+	const bool was_up = flow->state == AA_FLOW_UP;
+	bool moved = false;
+
+	flow->reason[0] = '\0';
+
+	if (w.set.tp == SIP_TRANSP_UDP) {
+		moved = flow->nat && flow->nat != w.rx.nat;
+		flow->nat = w.rx.nat;
+	}
+
+	if (moved || !was_up)
+		++flow->generation;
+	if (!was_up)
+		flow->successes = 0;
+	++flow->successes;
+
+	if (flow->keep) {
+		if (!flow->ka && w.set.tp != SIP_TRANSP_UDP) {
+			const struct conn *c = &w.hostv[flow_hop(flow)].conn;
+
+			if (!c->active) {
+				flow_down_err(flow, ENOTCONN);
+				return;
+			}
+			flow->ka = c->id;
+		}
+
+		if (!was_up)
+			schedule_check(flow);
+	}
+	else {
+		tmr_cancel(&flow->tmr);
+	}
+
+	flow->failures = 0;
+	flow_state_set(flow, AA_FLOW_UP);
+	flow_notify(flow);
+}
+
+
+bool aa_scode_is_server_failure(uint16_t scode)
+{
+	switch (scode) {
+
+	case 408: case 430: case 500: case 502: case 503: case 504:
+		return true;
+
+	default:
+		return false;
+	}
+}
+
+
+static void options_handler(const struct resp *r, void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (r->err) {
+		flow_down_err(flow, r->err);
+		return;
+	}
+
+	if (aa_scode_is_server_failure(r->scode)) {
+		flow_down(flow, r->scode == 408 ? "408 to OPTIONS" :
+			  "503 to OPTIONS", r->retry_after);
+		return;
+	}
+
+	flow_up(flow);
+
+	if (flow->state == AA_FLOW_UP && flow->keep)
+		schedule_check(flow);
+}
+
+
+static int options_send(struct aa_flow *flow)
+{
+	struct msg m;
+
+	flow->req = mem_deref(flow->req);
+	memset(&m, 0, sizeof(m));
+	m.kind   = OPTIONS;
+	m.hop    = flow_hop(flow);
+	m.target = flow->host;
+
+	return req_send(&flow->req, &m, flow->transaction, options_handler,
+			flow);
+}
+
+
+static void pong_handler(void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (!flow->ponged) {
+		flow_down(flow, "no answer to keep-alive", 0);
+		return;
+	}
+
+	++flow->successes;
+	flow->failures = 0;
+	flow_notify(flow);
+}
+
+
+static void ping_handler(const struct resp *r, void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (!r->err)
+		flow->ponged = true;
+}
+
+
+static int crlf_send(struct aa_flow *flow)
+{
+	struct msg m;
+	int err;
+
+	schedule_check(flow);
+	if (tmr_isrunning(&flow->tmr_pong))
+		return 0;
+
+	flow->ping = mem_deref(flow->ping);
+	flow->ponged = false;
+	memset(&m, 0, sizeof(m));
+	m.kind   = CRLF;
+	m.hop    = flow->host;
+	m.target = flow->host;
+	err = req_send(&flow->ping, &m, flow->transaction, ping_handler,
+		       flow);
+	if (err)
+		return err;
+
+	tmr_start(&flow->tmr_pong, flow->transaction, pong_handler, flow);
+
+	return 0;
+}
+
+
+static void check_start(struct aa_flow *flow)
+{
+	int err;
+
+	if (!flow->keep) {
+		if (flow->state == AA_FLOW_DOWN)
+			flow_state_set(flow, AA_FLOW_CONNECTING);
+		return;
+	}
+
+	if (aa_flow_keepalive(flow) == AA_KEEPALIVE_CRLF)
+		err = crlf_send(flow);
+	else
+		err = options_send(flow);
+	if (err)
+		flow_down_err(flow, err);
+}
+
+
+static void probe_handler(void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	check_start(flow);
+	if (!flow->keep)
+		flow_notify(flow);
+}
+
+
+int aa_flow_attach(struct aa_flow_user **userp, struct list *flowl,
+		   struct sip *sip, const struct aa_flow_prm *prm,
+		   aa_flow_h *h, void *arg)
+{
+	const int host = host_of(prm->host);
+	const int route = prm->route ? host_of(prm->route) : NOBODY;
+	struct aa_flow *flow = NULL;
+	struct aa_flow_user *user;
+	struct le *le;
+	(void)sip;
+
+	for (le = flowl->head; le; le = le->next) {
+		struct aa_flow *f = le->data;
+
+		if (f->host == host && f->route == route)
+			flow = mem_ref(f);
+	}
+
+	if (!flow) {
+		flow = mem_zalloc(sizeof(*flow), flow_destructor);
+		if (!flow)
+			return ENOMEM;
+
+		++w.alive;
+		flow->host        = host;
+		flow->route       = route;
+		flow->keep        = prm->keep;
+		flow->transaction = prm->transaction;
+		flow->interval    = prm->keepalive;
+		flow->base        = prm->base;
+		flow->max         = prm->max;
+		flow->since       = vclock.now;
+		(void)re_snprintf(flow->uri, sizeof(flow->uri), "sip:h%d",
+				  host);
+		list_append(flowl, &flow->le, flow);
+	}
+
+	user = mem_zalloc(sizeof(*user), user_destructor);
+	if (!user)
+		abort();
+
+	++w.alive;
+	user->flow = flow;
+	user->h    = h;
+	user->arg  = arg;
+	list_append(&flow->userl, &user->le, user);
+	*userp = user;
+
+	return 0;
+}
+
+
+void aa_flow_want(struct aa_flow_user *user, bool want)
+{
+	struct aa_flow *flow;
+	struct le *le;
+
+	if (!user || user->want == want)
+		return;
+
+	flow = user->flow;
+	user->want = want;
+
+	if (want) {
+		if (flow->state != AA_FLOW_IDLE)
+			return;
+
+		flow->reason[0] = '\0';
+		flow->failures = 0;
+		flow->successes = 0;
+		flow_state_set(flow, AA_FLOW_CONNECTING);
+		check_start(flow);
+		return;
+	}
+
+	for (le = flow->userl.head; le; le = le->next) {
+		const struct aa_flow_user *other = le->data;
+
+		if (other->want)
+			return;
+	}
+
+	if (flow->state == AA_FLOW_IDLE)
+		return;
+
+	flow_stop(flow);
+	if (flow->keep && flow->route == NOBODY)
+		conn_abort(flow->host);
+	flow_state_set(flow, AA_FLOW_IDLE);
+}
+
+
+void aa_flow_user_take(struct aa_flow_user *user, aa_flow_h *h, void *arg)
+{
+	user->h   = h;
+	user->arg = arg;
+}
+
+
+struct aa_flow *aa_flow_user_flow(const struct aa_flow_user *user)
+{
+	return user ? user->flow : NULL;
+}
+
+
+void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
+{
+	if (!flow || flow->state == AA_FLOW_IDLE)
+		return;
+
+	if (flow->route != NOBODY && aa_scode_is_server_failure(msg->scode))
+		return;
+
+	if (w.rx.outbound)
+		flow->outbound = true;
+
+	if (flow->state != AA_FLOW_UP)
+		flow_up(flow);
+}
+
+
+void aa_flow_fail(struct aa_flow *flow, const char *reason,
+		  uint32_t retry_after)
+{
+	if (!flow || flow->state == AA_FLOW_DOWN)
+		return;
+
+	flow_down(flow, reason ? reason : "failed", retry_after);
+}
+
+
+void aa_flow_check(struct aa_flow *flow)
+{
+	int err;
+
+	if (!flow || flow->state == AA_FLOW_IDLE ||
+	    flow->state == AA_FLOW_DOWN || flow->req)
+		return;
+
+	err = options_send(flow);
+	if (err)
+		flow_down_err(flow, err);
+}
+
+
+void aa_flow_probe(struct aa_flow *flow)
+{
+	if (!flow || flow->state == AA_FLOW_IDLE || flow->req)
+		return;
+
+	tmr_start(&flow->tmr, 0, probe_handler, flow);
+}
+
+
+void aa_flow_reset(struct aa_flow *flow)
+{
+	if (!flow || flow->state == AA_FLOW_IDLE)
+		return;
+
+	flow_stop(flow);
+	flow->nat = 0;
+	flow->failures = 0;
+	flow_state_set(flow, AA_FLOW_CONNECTING);
+	tmr_start(&flow->tmr, 0, probe_handler, flow);
+	flow_notify(flow);
+}
+
+
+bool aa_flow_ready(const struct aa_flow *flow)
+{
+	return flow != NULL;
+}
+
+
+const char *aa_flow_name(const struct aa_flow *flow)
+{
+	return flow ? flow->uri : NULL;
+}
+
+
+bool aa_flow_named(const struct aa_flow *flow)
+{
+	(void)flow;
+
+	return false;
+}
+
+
+struct aa_conn *aa_flow_conn(struct aa_flow *flow)
+{
+	return flow ? &flow->conn : NULL;
+}
+
+
+enum aa_flow_state aa_flow_state(const struct aa_flow *flow)
+{
+	return flow ? flow->state : AA_FLOW_IDLE;
+}
+
+
+const char *aa_flow_state_name(enum aa_flow_state state)
+{
+	static const char *const namev[] = {
+		"idle", "connecting", "up", "down"
+	};
+
+	return namev[state];
+}
+
+
+enum aa_keepalive aa_flow_keepalive(const struct aa_flow *flow)
+{
+	if (!flow || !flow->keep || flow->state != AA_FLOW_UP)
+		return AA_KEEPALIVE_NONE;
+
+	if (flow->outbound && w.set.tp != SIP_TRANSP_UDP &&
+	    flow->route == NOBODY)
+		return AA_KEEPALIVE_CRLF;
+
+	return AA_KEEPALIVE_OPTIONS;
+}
+
+
+const char *aa_flow_uri(const struct aa_flow *flow)
+{
+	return flow ? flow->uri : NULL;
+}
+
+
+const char *aa_flow_reason(const struct aa_flow *flow)
+{
+	return flow ? flow->reason : "";
+}
+
+
+enum sip_transp aa_flow_transp(const struct aa_flow *flow)
+{
+	return flow ? w.set.tp : SIP_TRANSP_NONE;
+}
+
+
+uint32_t aa_flow_failures(const struct aa_flow *flow)
+{
+	return flow ? flow->failures : 0;
+}
+
+
+uint32_t aa_flow_successes(const struct aa_flow *flow)
+{
+	return flow ? flow->successes : 0;
+}
+
+
+uint64_t aa_flow_since(const struct aa_flow *flow)
+{
+	return flow ? flow->since : 0;
+}
+
+
+uint64_t aa_flow_generation(const struct aa_flow *flow)
+{
+	return flow ? flow->generation : 0;
+}
+
+
+bool aa_flow_behind(const struct aa_flow *flow)
+{
+	return flow && flow->route != NOBODY;
+}
+
+
+bool aa_flow_kept(const struct aa_flow *flow)
+{
+	return flow && flow->keep;
+}
+
+
+/* ---- binding.h -------------------------------------------------------- */
+
+
+struct aa_binding {
+	struct req *req;
+	struct tmr tmr;
+	unsigned id;
+	unsigned line;
+	int domain;
+	int target;
+	int hop;
+	bool instance;
+	unsigned regid;
+	unsigned callid;
+	unsigned cseq;
+	uint32_t want_expires;
+	uint32_t expires;
+	uint32_t renewal;
+	uint32_t transaction;
+	uint64_t until;
+	unsigned challenges;
+	bool authed;
+	bool sent;
+	bool ok;
+	bool leaving;
+	sip_auth_h *authh;
+	aa_binding_h *h;
+	void *arg;
+};
+
+
+static int binding_request(struct aa_binding *b);
+
+
+static unsigned owner_of(const struct aa_path *path)
+{
+	return path->b ? path->b->id : 0;
+}
+
+
+static const struct aa_binding *binding_of(const struct aa_path *path)
+{
+	return path->b;
+}
+
+
+static void binding_destructor(void *arg)
+{
+	struct aa_binding *b = arg;
+
+	tmr_cancel(&b->tmr);
+	mem_deref(b->req);
+	--w.alive;
+}
+
+
+static void note(uint64_t *ring, unsigned *n)
+{
+	ring[(*n)++ % RING] = vclock.now;
+}
+
+
+static unsigned last_minute(const uint64_t *ring, unsigned n)
+{
+	unsigned i, c = 0;
+
+	for (i=0; i<n && i<RING; i++) {
+		if (ring[(n - 1 - i) % RING] + MINUTE <= vclock.now)
+			break;
+		++c;
+	}
+
+	return c;
+}
+
+
+static struct watch *watch_of(unsigned line)
+{
+	return &w.watchv[line - 1];
+}
+
+
+static const struct sip_msg *response(const struct resp *r)
+{
+	static struct sip_msg msg;
+
+	if (r->err)
+		return NULL;
+
+	msg.scode = r->scode;
+	msg.tp    = w.set.tp;
+
+	return &msg;
+}
+
+
+static void binding_refresh(void *arg)
+{
+	struct aa_binding *b = arg;
+	int err;
+
+	err = aa_binding_register(b);
+	if (err) {
+		memset(&w.rx, 0, sizeof(w.rx));
+		b->h(b, AA_BINDING_FAILED, strerror(err), 0, NULL, b->arg);
+	}
+}
+
+
+static void binding_gone(struct aa_binding *b, const struct resp *r)
+{
+	if (!r->err && !aa_scode_is_server_failure(r->scode)) {
+		b->ok = false;
+		b->sent = false;
+	}
+
+	b->leaving = false;
+	tmr_cancel(&b->tmr);
+	b->h(b, AA_BINDING_GONE, "gone", 0, response(r), b->arg);
+}
+
+
+static void binding_failed(struct aa_binding *b, const struct resp *r)
+{
+	const bool server = r->err || aa_scode_is_server_failure(r->scode);
+	char buf[64];
+
+	if (b->leaving) {
+		binding_gone(b, r);
+		return;
+	}
+
+	tmr_cancel(&b->tmr);
+
+	if (!server) {
+		b->ok = false;
+		b->authed = false;
+	}
+
+	if (!r->err && r->scode != 408 && r->scode != 504 &&
+	    vclock.now >= b->until)
+		b->sent = false;
+
+	(void)re_snprintf(buf, sizeof(buf), "%s %u to REGISTER",
+			  r->err ? strerror(r->err) : "", r->scode);
+	b->h(b, server ? AA_BINDING_FAILED : AA_BINDING_REJECTED, buf,
+	     r->retry_after, response(r), b->arg);
+}
+
+
+static uint64_t refresh_wait(const struct aa_binding *b)
+{
+	const uint64_t period = (uint64_t)b->expires * 1000;
+	const uint64_t t = (uint64_t)b->renewal * 1000;
+
+	return MAX(period / 2 > t ? period - t : period / 2, 500ull);
+}
+
+
+static void binding_response(const struct resp *r, void *arg)
+{
+	struct aa_binding *b = arg;
+
+	if (!r->err && r->scode == 401 && !b->challenges) {
+		++b->challenges;
+		b->authed = true;
+		if (0 == binding_request(b))
+			return;
+	}
+
+	if (r->err || r->scode >= 300) {
+		binding_failed(b, r);
+		return;
+	}
+
+	if (b->leaving) {
+		binding_gone(b, r);
+		return;
+	}
+
+	b->expires = r->expires ? r->expires : b->want_expires;
+	b->until   = vclock.now + (uint64_t)b->expires * 1000;
+	b->ok      = true;
+	tmr_start(&b->tmr, refresh_wait(b), binding_refresh, b);
+	b->h(b, AA_BINDING_OK, "registered", 0, response(r), b->arg);
+}
+
+
+static int binding_request(struct aa_binding *b)
+{
+	struct watch *wl = watch_of(b->line);
+	struct msg m;
+
+	b->req = mem_deref(b->req);
+
+	memset(&m, 0, sizeof(m));
+	m.kind     = REGISTER;
+	m.hop      = b->hop == NOBODY ? b->target : b->hop;
+	m.target   = b->target;
+	m.line     = b->line;
+	m.domain   = b->domain;
+	m.owner    = b->id;
+	m.regid    = b->regid;
+	m.callid   = b->callid;
+	m.cseq     = ++b->cseq;
+	m.expires  = b->leaving ? 0 : b->want_expires;
+	m.instance = b->instance;
+	m.authed   = b->authed;
+	if (!b->leaving)
+		b->sent = true;
+
+	++total.registers;
+	note(wl->sentv, &wl->sent);
+	if (!b->challenges && !b->leaving)
+		note(wl->exchv, &wl->exch);
+	say("line %u: REGISTER reg-id %u CSeq %u expires %u to h%d",
+	    b->line, b->regid, b->cseq, m.expires, m.hop);
+
+	return req_send(&b->req, &m, b->leaving ?
+			MIN(b->transaction, (uint32_t)FAREWELL) :
+			b->transaction, binding_response, b);
+}
+
+
+int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
+{
+	struct aa_binding *b;
+	unsigned line;
+
+	if (1 != sscanf(prm->aor, "sip:u%u@", &line))
+		return EINVAL;
+
+	b = mem_zalloc(sizeof(*b), binding_destructor);
+	if (!b)
+		return ENOMEM;
+
+	++w.alive;
+	b->id           = ++w.bindings;
+	b->line         = line;
+	b->domain       = host_of(prm->aor);
+	b->target       = host_of(prm->registrar);
+	b->hop          = NOBODY;
+	b->instance     = prm->instance != NULL;
+	b->regid        = prm->regid;
+	b->callid       = ++w.ids;
+	b->cseq         = rnd(WORLD, 1000);
+	b->want_expires = prm->expires;
+	b->renewal      = prm->renewal;
+	b->transaction  = prm->transaction;
+	b->authh        = prm->authh;
+	b->h            = prm->h;
+	b->arg          = prm->arg;
+	*bp = b;
+
+	return 0;
+}
+
+
+int aa_binding_register(struct aa_binding *b)
+{
+	if (!b || b->leaving)
+		return EINVAL;
+
+	tmr_cancel(&b->tmr);
+	b->challenges = 0;
+	if (percent(WORLD, 10))
+		b->authed = false;      /* the nonce is too old             */
+
+	return binding_request(b);
+}
+
+
+int aa_binding_unregister(struct aa_binding *b)
+{
+	if (!b)
+		return EINVAL;
+	if (b->leaving)
+		return 0;
+
+	tmr_cancel(&b->tmr);
+	b->leaving = true;
+	b->challenges = 0;
+
+	return binding_request(b);
+}
+
+
+int aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
+		       struct aa_conn *conn)
+{
+	(void)route;
+	(void)conn;
+
+	if (!b || b->req)
+		return EINVAL;
+
+	b->hop = hop ? host_of(hop) : NOBODY;
+
+	return 0;
+}
+
+
+void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
+			  aa_binding_h *h, void *arg)
+{
+	if (!b)
+		return;
+
+	b->authh = authh;
+	b->h     = h;
+	b->arg   = arg;
+}
+
+
+void aa_binding_halt(struct aa_binding *b)
+{
+	if (!b)
+		return;
+
+	tmr_cancel(&b->tmr);
+	b->req = mem_deref(b->req);
+	b->leaving = false;
+}
+
+
+void aa_binding_farewell(struct aa_binding *b)
+{
+	if (!b || !b->ok)
+		return;
+
+	aa_binding_halt(b);
+	b->leaving = true;
+	(void)binding_request(b);
+	b->ok = false;
+}
+
+
+bool aa_binding_live(const struct aa_binding *b)
+{
+	return b && b->ok && !b->leaving && vclock.now < b->until;
+}
+
+
+bool aa_binding_maybe(const struct aa_binding *b)
+{
+	return b && b->sent;
+}
+
+
+bool aa_binding_pending(const struct aa_binding *b)
+{
+	return b && b->req;
+}
+
+
+bool aa_binding_leaving(const struct aa_binding *b)
+{
+	return b && b->leaving;
+}
+
+
+unsigned aa_binding_regid(const struct aa_binding *b)
+{
+	return b ? b->regid : 0;
+}
+
+
+uint32_t aa_binding_expires(const struct aa_binding *b)
+{
+	return b && b->ok ? b->expires : 0;
+}
+
+
+uint64_t aa_binding_until(const struct aa_binding *b)
+{
+	return b ? b->until : 0;
+}
+
+
+const char *aa_binding_server(const struct aa_binding *b)
+{
+	(void)b;
+
+	return "model";
+}
+
+
+/* ---- baresip and account.h -------------------------------------------- */
+
+
+struct account {
+	char aor[32];
+	char host[8];
+	struct uri luri;
+};
+
+struct ua {
+	struct account acc;
+};
+
+struct aa_account {
+	struct ua own;
+	struct ua other;
+	struct ua *shown;
+	bool calls;
+	bool told;
+	bool told_up;
+};
+
+
+static void ua_init(struct ua *ua, unsigned line, int host)
+{
+	memset(ua, 0, sizeof(*ua));
+	(void)re_snprintf(ua->acc.aor, sizeof(ua->acc.aor), "sip:u%u@h%d",
+			  line, host);
+	(void)re_snprintf(ua->acc.host, sizeof(ua->acc.host), "h%d", host);
+	pl_set_str(&ua->acc.luri.host, ua->acc.host);
+}
+
+
+static void log_it(const char *fmt, va_list ap)
+{
+	char buf[512];
+
+	if (!w.verbose)
+		return;
+
+	if (re_vsnprintf(buf, sizeof(buf), fmt, ap) < 0)
+		buf[sizeof(buf) - 1] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	say("    %s", buf);
+}
+
+
+void info(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_it(fmt, ap);
+	va_end(ap);
+}
+
+
+void warning(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_it(fmt, ap);
+	va_end(ap);
+}
+
+
+struct network *baresip_network(void)
+{
+	return NULL;
+}
+
+
+struct dnsc *net_dnsc(const struct network *net)
+{
+	(void)net;
+
+	return NULL;
+}
+
+
+/* Never looked into; it only has to be there, and to be counted */
+struct sip *uag_sip(void)
+{
+	static void *sip;
+
+	if (!sip)
+		sip = mem_zalloc(1, NULL);
+
+	return sip;
+}
+
+
+struct account *ua_account(const struct ua *ua)
+{
+	return ua ? (struct account *)(uintptr_t)&ua->acc : NULL;
+}
+
+
+const char *ua_local_cuser(const struct ua *ua)
+{
+	return ua->acc.aor;
+}
+
+
+const char *account_aor(const struct account *acc)
+{
+	return acc ? acc->aor : NULL;
+}
+
+
+const char *account_display_name(const struct account *acc)
+{
+	(void)acc;
+
+	return NULL;
+}
+
+
+struct uri *account_luri(const struct account *acc)
+{
+	return (struct uri *)(uintptr_t)&acc->luri;
+}
+
+
+void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...)
+{
+	(void)ua;
+	(void)event;
+	(void)fmt;
+}
+
+
+void aa_compat_mwi(struct ua *ua, const char *body)
+{
+	(void)ua;
+	(void)body;
+}
+
+
+static void account_destructor(void *arg)
+{
+	(void)arg;
+	--w.alive;
+}
+
+
+static struct aa_account *account_alloc(unsigned line, int host)
+{
+	struct aa_account *acc = mem_zalloc(sizeof(*acc), account_destructor);
+
+	if (!acc)
+		abort();
+
+	++w.alive;
+	ua_init(&acc->own, line, host);
+	acc->shown = &acc->own;
+
+	return acc;
+}
+
+
+int aa_account_ua(struct aa_account *acc, const char *host, uint16_t port,
+		  struct ua **uap)
+{
+	unsigned line;
+	(void)port;
+
+	if (!host) {
+		*uap = &acc->own;
+		return 0;
+	}
+
+	if (!acc->other.acc.aor[0]) {
+		if (1 != sscanf(acc->own.acc.aor, "sip:u%u@", &line))
+			return EINVAL;
+		ua_init(&acc->other, line, host_of(host));
+	}
+
+	*uap = &acc->other;
+
+	return 0;
+}
+
+
+int aa_account_show(struct aa_account *acc, const char *host, uint16_t port)
+{
+	return aa_account_ua(acc, host, port, &acc->shown);
+}
+
+
+int aa_account_publish(struct aa_account *acc,
+		       const struct aa_account_state *st, const char *route)
+{
+	(void)route;
+	acc->told = true;
+	acc->told_up = st->up;
+
+	return 0;
+}
+
+
+void aa_account_route(struct aa_account *acc, const char *route)
+{
+	(void)acc;
+	(void)route;
+}
+
+
+void aa_account_settle(struct aa_account *acc)
+{
+	(void)acc;
+}
+
+
+bool aa_account_calls(const struct aa_account *acc)
+{
+	return acc && acc->calls;
+}
+
+
+int aa_account_auth(const struct aa_account *acc, char **user, char **pass)
+{
+	(void)acc;
+
+	return str_dup(user, "user") | str_dup(pass, "secret");
+}
+
+
+bool aa_account_owns(const struct aa_account *acc, const struct ua *ua)
+{
+	return ua == &acc->own || ua == &acc->other;
+}
+
+
+struct ua *aa_account_shown(const struct aa_account *acc)
+{
+	return acc ? acc->shown : NULL;
+}
+
+
+struct account *aa_account_prim(const struct aa_account *acc)
+{
+	return ua_account(&acc->own);
+}
+
+
+const char *aa_account_own_outbound(const struct aa_account *acc)
+{
+	(void)acc;
+
+	return NULL;
+}
+
+
+void aa_account_end(struct aa_account *acc, const struct ua *dying)
+{
+	(void)dying;
+	mem_deref(acc);
+}
+
+
+void aa_account_release(struct aa_account *acc)
+{
+	mem_deref(acc);
+}
+
+
+void aa_callmove_moved(struct aa_line *line)
+{
+	(void)line;
+}
+
+
+/* ---- subscription.h: a line without any ------------------------------- */
+
+
+int aa_subs_alloc(struct aa_subs **subsp, struct sip *sip,
+		  const struct aa_line_config *cfg, sip_auth_h *authh,
+		  aa_subs_h *h, void *arg)
+{
+	(void)sip;
+	(void)cfg;
+	(void)authh;
+	(void)h;
+	(void)arg;
+	*subsp = NULL;
+
+	return 0;
+}
+
+
+int aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *path)
+{
+	(void)subs;
+	(void)path;
+
+	return 0;
+}
+
+
+void aa_subs_suspend(struct aa_subs *subs)
+{
+	(void)subs;
+}
+
+
+void aa_subs_end(struct aa_subs *subs, struct list *farewelll)
+{
+	(void)subs;
+	(void)farewelll;
+}
+
+
+bool aa_subs_leaving(const struct aa_subs *subs)
+{
+	(void)subs;
+
+	return false;
+}
+
+
+const char *aa_sub_state_name(enum aa_sub_state state)
+{
+	(void)state;
+
+	return "";
+}
