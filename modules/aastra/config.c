@@ -11,11 +11,17 @@
  *   cfgfile.c -> config_load.c -> index -> aa_view_look() -> settings
  *                (value.c)
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <re.h>
 #include "policy.h"
 #include "config_impl.h"
+
+
+enum {
+	DNS_QUERY_SRV = 1       /* default of `sip dns query type`          */
+};
 
 
 static int compare(uint32_t a, uint32_t b)
@@ -592,6 +598,8 @@ int aa_config_line(const struct aa_config *cfg, uint32_t line,
 
 	e = aa_view_look_ok(&v, K_STANDBY);
 	lc->standby       = e ? e->v.num : 0;
+	e = aa_view_look_ok(&v, K_DNS_QUERY_TYPE);
+	lc->dns_query_type = e ? e->v.num : DNS_QUERY_SRV;
 	lc->failback      = get_failback(&v);
 	lc->call_failover = aa_view_num(&v, K_CALL_FAILOVER);
 
@@ -707,6 +715,35 @@ bool aa_config_describes_line(const struct aa_config *cfg, uint32_t line)
 }
 
 
+/**
+ * Get the next line that a key names, as aa_config_names_line() says it
+ *
+ * @param cfg  Configuration
+ * @param line Line number, 0 to begin
+ *
+ * @return Smallest such number above `line`, 0 if there is none
+ */
+uint32_t aa_config_next_line(const struct aa_config *cfg, uint32_t line)
+{
+	size_t i;
+
+	if (!cfg || line == UINT32_MAX)
+		return 0;
+
+	if (line == 0 && aa_config_describes_line(cfg, 1))
+		return 1;
+
+	for (i = index_lower(cfg, line + 1, (enum aa_key_id)0);
+	     i < cfg->indexc; i++) {
+
+		if (cfg->indexv[i]->v.state == VALUE_OK)
+			return cfg->indexv[i]->line;
+	}
+
+	return 0;
+}
+
+
 static const struct aa_entry *look_name(const struct aa_config *cfg,
 					uint32_t line, const char *name,
 					const struct aa_key **keyp)
@@ -776,6 +813,64 @@ uint32_t aa_config_u32(const struct aa_config *cfg, uint32_t line,
 }
 
 
+/* What makes two lines differ, and the key that sets it */
+static const struct {
+	enum aa_key_id key;
+	size_t offset;
+	size_t size;            /* of a number; 0: a string                 */
+} fieldv[] = {
+#define STR(k, field) {k, offsetof(struct aa_line_config, field), 0}
+#define NUM(k, field) {k, offsetof(struct aa_line_config, field), \
+		       sizeof(((struct aa_line_config *)0)->field)}
+	STR(K_USER_NAME,        user_name),
+	STR(K_AUTH_NAME,        auth_name),
+	STR(K_PASSWORD,         password),
+	STR(K_DISPLAY_NAME,     display_name),
+	STR(K_SCREEN_NAME,      screen_name),
+	NUM(K_TRANSPORT,        transport),
+	NUM(K_REGISTRAR_IP,     registers),
+	NUM(K_OUTBOUND_SUPPORT, outbound),
+	NUM(K_REGISTRATION_PERIOD,  registration_period),
+	NUM(K_REGISTRATION_RETRY,   registration_retry),
+	NUM(K_REGISTRATION_TIMEOUT_RETRY, registration_timeout_retry),
+	NUM(K_REGISTRATION_RENEWAL, registration_renewal),
+	NUM(K_TRANSACTION_TIMER,    transaction_timer),
+	NUM(K_KEEPALIVE_TIMER,  keepalive_timer),
+	NUM(K_RECOVERY_BASE,    recovery_base),
+	NUM(K_RECOVERY_MAX,     recovery_max),
+	NUM(K_FAILBACK_DELAY,   failback_delay),
+	NUM(K_FAILBACK_SUCCESSES, failback_successes),
+	NUM(K_STANDBY,          standby),
+	NUM(K_DNS_QUERY_TYPE,   dns_query_type),
+	NUM(K_FAILBACK_POLICY,  failback),
+	NUM(K_CALL_FAILOVER,    call_failover),
+	NUM(K_EXPLICIT_MWI,     explicit_mwi),
+	NUM(K_EXPLICIT_MWI_PERIOD, explicit_mwi_period),
+	NUM(K_BLF_PERIOD,       blf_period),
+	NUM(K_SUBSCRIPTION_TIMEOUT_RETRY, subscription_timeout_retry),
+	NUM(K_SUBSCRIPTION_FAILED_RETRY, subscription_failed_retry),
+	STR(K_SUBSCRIBE,        subscribe)
+#undef STR
+#undef NUM
+};
+
+
+enum {
+	FIELDS = sizeof(fieldv) / sizeof(fieldv[0])
+};
+
+
+static bool equal_field(size_t i, const struct aa_line_config *a,
+			const struct aa_line_config *b)
+{
+	const char *fa = (const char *)a + fieldv[i].offset;
+	const char *fb = (const char *)b + fieldv[i].offset;
+
+	return fieldv[i].size ? !memcmp(fa, fb, fieldv[i].size)
+		: !strcmp(fa, fb);
+}
+
+
 static bool equal_server(const struct aa_server *a, const struct aa_server *b)
 {
 	return a->port == b->port && !str_casecmp(a->host, b->host);
@@ -794,6 +889,7 @@ bool aa_line_config_equal(const struct aa_line_config *a,
 			  const struct aa_line_config *b)
 {
 	int role, rank;
+	size_t i;
 
 	if (!a || !b)
 		return a == b;
@@ -806,39 +902,78 @@ bool aa_line_config_equal(const struct aa_line_config *a,
 		}
 	}
 
-	return  a->line == b->line &&
-		!strcmp(a->user_name, b->user_name) &&
+	for (i=0; i<FIELDS; i++) {
+		if (!equal_field(i, a, b))
+			return false;
+	}
+
+	return a->line == b->line && a->scenario == b->scenario &&
+		a->from_files == b->from_files;
+}
+
+
+/**
+ * Are two settings of the same user at the same proxy, by the same transport?
+ *
+ * @param a First settings
+ * @param b Second settings
+ *
+ * @return true if one account serves both
+ */
+bool aa_line_config_same_identity(const struct aa_line_config *a,
+				  const struct aa_line_config *b)
+{
+	if (!a || !b)
+		return false;
+
+	return  !strcmp(a->user_name, b->user_name) &&
 		!strcmp(a->auth_name, b->auth_name) &&
 		!strcmp(a->password, b->password) &&
 		!strcmp(a->display_name, b->display_name) &&
-		!strcmp(a->screen_name, b->screen_name) &&
-		a->scenario == b->scenario &&
 		a->transport == b->transport &&
-		a->outbound == b->outbound &&
-		a->from_files == b->from_files &&
-		a->registers == b->registers &&
-		a->registration_period == b->registration_period &&
-		a->registration_retry == b->registration_retry &&
-		a->registration_timeout_retry ==
-		b->registration_timeout_retry &&
-		a->registration_renewal == b->registration_renewal &&
-		a->transaction_timer == b->transaction_timer &&
-		a->keepalive_timer == b->keepalive_timer &&
-		a->recovery_base == b->recovery_base &&
-		a->recovery_max == b->recovery_max &&
-		a->failback_delay == b->failback_delay &&
-		a->failback_successes == b->failback_successes &&
-		a->standby == b->standby &&
-		a->failback == b->failback &&
-		a->call_failover == b->call_failover &&
-		a->explicit_mwi == b->explicit_mwi &&
-		a->explicit_mwi_period == b->explicit_mwi_period &&
-		a->blf_period == b->blf_period &&
-		a->subscription_timeout_retry ==
-		b->subscription_timeout_retry &&
-		a->subscription_failed_retry ==
-		b->subscription_failed_retry &&
-		!strcmp(a->subscribe, b->subscribe);
+		equal_server(&a->server[AA_ROLE_PROXY][AA_RANK_PRIMARY],
+			     &b->server[AA_ROLE_PROXY][AA_RANK_PRIMARY]);
+}
+
+
+/**
+ * Print the names of the keys by which two settings differ
+ *
+ * @param pf Print backend
+ * @param a  First settings
+ * @param b  Second settings
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_line_config_print_changes(struct re_printf *pf,
+				 const struct aa_line_config *a,
+				 const struct aa_line_config *b)
+{
+	const char *sep = "";
+	int role, rank, err = 0;
+	size_t i;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=0; rank<AA_RANK_COUNT; rank++) {
+			if (equal_server(&a->server[role][rank],
+					 &b->server[role][rank]))
+				continue;
+
+			err |= re_hprintf(pf, "%s%s", sep,
+				aa_keyv[aa_server_key[role][rank]].name);
+			sep = ", ";
+		}
+	}
+
+	for (i=0; i<FIELDS; i++) {
+		if (equal_field(i, a, b))
+			continue;
+
+		err |= re_hprintf(pf, "%s%s", sep, aa_keyv[fieldv[i].key].name);
+		sep = ", ";
+	}
+
+	return err;
 }
 
 

@@ -72,6 +72,7 @@ struct aa_line_config {
 	uint32_t failback_delay;        /**< [s] 0-86400                    */
 	uint32_t failback_successes;    /**< 1-10                           */
 	uint32_t standby;               /**< 0-2                            */
+	uint32_t dns_query_type;        /**< 0-2                            */
 	enum aa_failback failback;
 	bool call_failover;
 
@@ -138,7 +139,13 @@ int  aa_config_print(struct re_printf *pf, const struct aa_config *cfg,
 		     uint32_t line, const struct aa_account_facts *facts);
 const char *aa_config_str(const struct aa_config *cfg, uint32_t line,
 			  const char *key);
+uint32_t aa_config_next_line(const struct aa_config *cfg, uint32_t line);
 bool aa_line_config_equal(const struct aa_line_config *a,
 			  const struct aa_line_config *b);
+bool aa_line_config_same_identity(const struct aa_line_config *a,
+				  const struct aa_line_config *b);
+int  aa_line_config_print_changes(struct re_printf *pf,
+				  const struct aa_line_config *a,
+				  const struct aa_line_config *b);
 
 #endif

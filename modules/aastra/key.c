@@ -442,9 +442,10 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_TRUSTED_CERTS] = {
 		.name = "sips trusted certificates",
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_TEXT),
-		.does = "The file with the authorities for TLS.",
+		.deftext = "baresip's `sip_cafile`",
+		.does = "The file with the authorities for TLS, relative to "
+			"the folder of baresip's config; read at start.",
 		.guide = "6-17",
-		IGNORED("`sip_cafile` in baresip's config names it"),
 	},
 	[K_ROOT_CERTS] = {
 		.name = "sips root and intermediate certificates",
@@ -484,10 +485,9 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_DNS_QUERY_TYPE] = {
 		.name = "sip dns query type",
 		CHOICE(AA_SCOPE_GLOBAL, "0, 1, 2", "1"),
-		.does = "0 A, 1 SRV then A, 2 NAPTR, SRV, A.",
+		.does = "0 A, 1 SRV then A, 2 NAPTR, SRV, A; a port that is "
+			"not 0 makes it A alone.",
 		.guide = "6-29",
-		IGNORED("libre asks as RFC 3263 says; a port that is not 0 "
-			"makes it ask for A alone"),
 	},
 	[K_DIAL_PLAN] = {
 		.name = "sip dial plan",

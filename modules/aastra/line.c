@@ -52,7 +52,8 @@ enum {
 	PACE_PER_SECOND = 50,
 	PACE_BURST      = 10,
 
-	DNS_QUERY_SRV   = 1
+	REGIDS          = 4,    /* of a line                                */
+	EPOCHS          = 16    /* until they are used again                */
 };
 
 
@@ -74,6 +75,7 @@ static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
+static void old_end(struct aa_line *line);
 
 
 static void path_destructor(void *arg)
@@ -211,7 +213,7 @@ static int attach_flow(struct aa_line *line, enum aa_role role,
 	prm.base        = line->cfg.recovery_base;
 	prm.max         = line->cfg.recovery_max;
 	prm.dnsc        = net_dnsc(baresip_network());
-	prm.query_type  = DNS_QUERY_SRV;
+	prm.query_type  = line->cfg.dns_query_type;
 
 	/* what is behind an outbound proxy is judged through it */
 	if (role != AA_ROLE_OUTBOUND)
@@ -493,47 +495,78 @@ const char *aa_line_aor(const struct aa_line *line)
 }
 
 
-/**
- * The hold-down in force: how much longer than `sip failback delay` the
- * primary must stay good, because the line has flapped
- *
- * @param line Line
- *
- * @return Milliseconds, 0 if it has not flapped lately
- */
-uint64_t aa_line_hold_down(const struct aa_line *line)
+static uint64_t hold_down(const struct aa_line *line, enum aa_role role)
 {
 	uint64_t age;
 
-	if (!line || !line->hold_ms)
+	if (!line->hold_ms[role])
 		return 0;
 
-	age = (aa_now_ms() - line->hold_set) / HOLD_DECAY_MS;
+	age = (aa_now_ms() - line->hold_set[role]) / HOLD_DECAY_MS;
 
-	return age > 16 ? 0 : line->hold_ms >> age;
+	return age > 16 ? 0 : line->hold_ms[role] >> age;
 }
 
 
-static void flap_note(struct aa_line *line)
+/**
+ * The hold-down in force: how much longer than `sip failback delay` a primary
+ * must stay good, because the line has flapped
+ *
+ * @param line Line
+ *
+ * @return Milliseconds, the longest one of its roles'; 0 if it has not
+ *         flapped lately
+ */
+uint64_t aa_line_hold_down(const struct aa_line *line)
+{
+	uint64_t longest = 0;
+	int role;
+
+	for (role=0; line && role<AA_ROLE_COUNT; role++)
+		longest = MAX(longest, hold_down(line, (enum aa_role)role));
+
+	return longest;
+}
+
+
+static void flap_note(struct aa_line *line, enum aa_role role)
 {
 	const uint64_t now = aa_now_ms();
+	const uint64_t hold = hold_down(line, role);
 
-	if (!line->home_at || now - line->home_at > FLAP_MS +
-	    aa_line_hold_down(line))
+	if (!line->home_at[role] || now - line->home_at[role] > FLAP_MS + hold)
 		return;
 
-	line->hold_ms = MAX(2 * aa_line_hold_down(line),
-			    (uint64_t)HOLD_MIN_MS);
-	line->hold_ms = MIN(line->hold_ms, (uint64_t)HOLD_MAX_MS);
-	line->hold_set = now;
+	line->hold_ms[role]  = MIN(MAX(2 * hold, (uint64_t)HOLD_MIN_MS),
+				   (uint64_t)HOLD_MAX_MS);
+	line->hold_set[role] = now;
 }
 
 
-static uint64_t good_at(const struct aa_line *line, const struct aa_flow *flow)
+/* Proxy and registrar flap apart from one another */
+static void flaps_note(struct aa_line *line, const enum aa_rank *from,
+		       const enum aa_rank *to)
+{
+	int role;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		if (to[role] == from[role])
+			continue;
+
+		if (to[role] == AA_RANK_PRIMARY)
+			line->home_at[role] = aa_now_ms();
+		else if (line->mode == AA_MODE_AUTO)
+			flap_note(line, (enum aa_role)role);
+	}
+}
+
+
+static uint64_t good_at(const struct aa_line *line, const struct aa_flow *flow,
+			enum aa_role role)
 {
 	return aa_flow_since(flow) +
 		(uint64_t)line->cfg.failback_delay * 1000 +
-		aa_line_hold_down(line);
+		hold_down(line, role);
 }
 
 
@@ -555,7 +588,7 @@ static enum aa_avail avail(const struct aa_line *line, enum aa_role role,
 		return AA_AVAIL_DOWN;
 
 	case AA_FLOW_UP:
-		return now >= good_at(line, flow) &&
+		return now >= good_at(line, flow, role) &&
 			aa_flow_successes(flow) >= line->cfg.failback_successes
 			? AA_AVAIL_GOOD : AA_AVAIL_UP;
 
@@ -637,12 +670,13 @@ static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 {
 	const bool backup = use[route_role(line)] == AA_RANK_BACKUP;
 	const bool proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
+	const unsigned base = REGIDS * (line->epoch % EPOCHS);
 
 	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
 	    backup == proxy)
-		return 1 + backup;
+		return base + 1 + backup;
 
-	return proxy ? 3 : 4;
+	return base + (proxy ? 3 : 4);
 }
 
 
@@ -772,6 +806,7 @@ static int path_alloc(struct aa_path **pathp, struct aa_line *line,
 	path->line    = line;
 	path->wants   = true;
 	path->started = aa_now_ms();
+	path->inherited = same_use(use, line->warm);
 	memcpy(path->use, use, sizeof(path->use));
 
 	path->flow = aa_line_flow(line, role, use[role]);
@@ -964,7 +999,8 @@ static void leaving_steps(struct aa_line *line)
 /* The line's owner of the path lets go of it */
 static void leave(struct aa_line *line, struct aa_path *path)
 {
-	const bool owed = aa_binding_maybe(path->b) && !never_connected(path);
+	const bool owed = path->inherited ||
+		(aa_binding_maybe(path->b) && !never_connected(path));
 
 	aa_binding_halt(path->b);
 	path->event       = false;
@@ -982,8 +1018,11 @@ static void leave(struct aa_line *line, struct aa_path *path)
 static void leaving_event(struct aa_path *path)
 {
 	if (path->ev == AA_BINDING_GONE && path->over_own &&
-	    !path->transport_error && !aa_scode_is_server_failure(path->scode))
+	    !path->transport_error &&
+	    !aa_scode_is_server_failure(path->scode)) {
 		path->owed = false;
+		path->inherited = false;
+	}
 }
 
 
@@ -1078,8 +1117,6 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 
 	if (d > 0) {
 		++line->count.failovers;
-		if (line->mode == AA_MODE_AUTO)
-			flap_note(line);
 		if (line->mode != AA_MODE_AUTO && !line->fault_at)
 			str_ncpy(why, "held there by command", sizeof(why));
 		else
@@ -1088,7 +1125,6 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 	}
 	else if (d < 0) {
 		++line->count.failbacks;
-		line->home_at = now;
 		change(line, AA_JOURNAL_FAILBACK, to,
 		       line->fault_at ? line->fault :
 		       line->mode == AA_MODE_AUTO ? "primary answers again" :
@@ -1123,6 +1159,9 @@ static void commit(struct aa_line *line)
 	line->published = false;
 	aa_account_route(line->acc, call_route(line, path));
 
+	if (old)
+		flaps_note(line, old->use, path->use);
+
 	if (path->registered) {
 		commit_story(line, path, old);
 		line->fault_at = 0;
@@ -1145,7 +1184,8 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	struct aa_penalty *pen = path_penalty(path);
 	const bool again = path == line->cur && !aa_line_registered(line);
 
-	path->wants      = false;
+	path->wants      = path->forced;
+	path->inherited  = false;
 	path->farewells  = 0;
 	path->registered = true;
 	path->generation = aa_flow_generation(path->flow);
@@ -1172,7 +1212,15 @@ static void path_failed(struct aa_line *line, struct aa_path *path)
 {
 	path->wants = true;
 
-	if (path->transport_error) {
+	if (path->transport_error && aa_flow_kept(path->flow) &&
+	    aa_flow_state(path->flow) == AA_FLOW_UP) {
+		/* the next hop answered lately; if it still does, it is what
+		   is behind that is dead, and this path is no good */
+		path->registered = false;
+		penalize(path, path->retry_after);
+		aa_flow_check(path->flow);
+	}
+	else if (path->transport_error) {
 		path->registered = false;
 		aa_flow_fail(path->flow, path->reason, path->retry_after);
 	}
@@ -1684,7 +1732,9 @@ static void schedule(struct aa_line *line)
 
 			at = earliest(at, line->pen[role][rank].until, now);
 			if (aa_flow_state(flow) == AA_FLOW_UP)
-				at = earliest(at, good_at(line, flow), now);
+				at = earliest(at, good_at(line, flow,
+							  (enum aa_role)role),
+					      now);
 		}
 	}
 
@@ -1742,6 +1792,8 @@ static void line_run(struct aa_line *line)
 	if (aa_line_registered(line))
 		aa_callmove_moved(line);
 	report_down(line);
+	if (line->old && aa_line_registered(line))
+		old_end(line);
 	schedule(line);
 }
 
@@ -1772,7 +1824,7 @@ void aa_line_refresh(struct aa_line *line)
 /* What a person asks for is done at once, whatever the line went through */
 static void forgive(struct aa_line *line)
 {
-	line->hold_ms   = 0;
+	memset(line->hold_ms, 0, sizeof(line->hold_ms));
 	line->budget    = BUDGET_BURST;
 	line->budget_at = aa_now_ms();
 }
@@ -2057,6 +2109,102 @@ static void connections_forget(struct aa_line *line)
 }
 
 
+/* Unregister what is registered, and let go of all but the account */
+static void part(struct aa_line *line)
+{
+	struct le *le;
+
+	line->ended = true;
+	list_unlink(&line->le);
+
+	aa_subs_end(line->subs, &line->phone->farewelll);
+	line->subs = NULL;
+	farewell_send(line, line->cur);
+	farewell_send(line, line->next);
+	for (le = list_head(&line->leavel); le; le = le->next)
+		farewell_send(line, le->data);
+	flows_linger(line);
+}
+
+
+/* The line is registered, or it ends: what it has replaced goes */
+static void old_end(struct aa_line *line)
+{
+	struct aa_line *old = line->old;
+	struct aa_account *acc;
+
+	if (!old)
+		return;
+
+	line->old = NULL;
+	old_end(old);
+	part(old);
+
+	acc = old->acc;
+	old->acc = NULL;
+	if (acc != line->acc) {
+		struct ua *ua;
+
+		(void)aa_account_show(acc, NULL, 0);
+		ua = aa_account_shown(acc);
+		aa_account_end(acc, NULL);
+		if (line->phone->unusedh)
+			line->phone->unusedh(ua);
+	}
+
+	mem_deref(old);
+}
+
+
+/**
+ * Let a line with other settings take the place of one
+ *
+ * The old one stays registered as it is until the new one is registered.
+ *
+ * @param linep Pointer to the new line, not started yet
+ * @param old   Line; not in the phone's list any more
+ * @param cfg   Settings
+ * @param acc   Account, the new line's from now on; NULL: the old line's
+ * @param tp    Transport
+ * @param what  What changed
+ *
+ * @return 0 if success, otherwise errorcode, and the old line is as it was
+ */
+int aa_line_replace(struct aa_line **linep, struct aa_line *old,
+		    const struct aa_line_config *cfg, struct aa_account *acc,
+		    enum sip_transp tp, const char *what)
+{
+	struct aa_line *line;
+	int err;
+
+	if (!linep || !old || old->ended || !cfg)
+		return EINVAL;
+
+	err = aa_line_alloc(&line, old->phone, cfg, acc ? acc : old->acc, tp);
+	if (err)
+		return err;
+
+	line->epoch = old->epoch + 1;
+	line->jnl   = old->jnl;
+	line->count = old->count;
+	line->moves = old->moves;
+	if (cfg->scenario != AA_SCENARIO_NONE)
+		line->mode = old->mode;
+
+	old->ended = true;
+	tmr_cancel(&old->tmr);
+	tmr_cancel(&old->tmr_now);
+	list_unlink(&old->le);
+	line->old = old;
+
+	change(line, AA_JOURNAL_CONFIG, "", what, 0);
+
+	*linep = line;
+
+	return 0;
+}
+
+
 /**
  * The user agent of a line goes: unregister what is registered, and end
  *
@@ -2068,24 +2216,15 @@ static void connections_forget(struct aa_line *line)
 void aa_line_end(struct aa_line *line, const struct ua *dying)
 {
 	struct aa_account *acc;
-	struct le *le;
 
 	if (!line || line->ended)
 		return;
 
-	line->ended = true;
-
-	aa_subs_end(line->subs, &line->phone->farewelll);
-	line->subs = NULL;
-	farewell_send(line, line->cur);
-	farewell_send(line, line->next);
-	for (le = list_head(&line->leavel); le; le = le->next)
-		farewell_send(line, le->data);
-	flows_linger(line);
+	old_end(line);
+	part(line);
 
 	acc = line->acc;
 	line->acc = NULL;
-	list_unlink(&line->le);
 	aa_account_end(acc, dying);
 	mem_deref(line);
 }
@@ -2103,6 +2242,7 @@ void aa_line_release(struct aa_line *line)
 	if (!line || line->ended)
 		return;
 
+	old_end(line);
 	line->ended = true;
 
 	aa_subs_end(line->subs, NULL);
@@ -2158,7 +2298,8 @@ struct aa_line *aa_line_find_ua(const struct aa_phone *phone,
 	for (le = phone ? list_head(&phone->linel) : NULL; le; le = le->next) {
 		struct aa_line *line = le->data;
 
-		if (aa_account_owns(line->acc, ua))
+		if (aa_account_owns(line->acc, ua) ||
+		    (line->old && aa_account_owns(line->old->acc, ua)))
 			return line;
 	}
 

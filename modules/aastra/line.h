@@ -16,6 +16,7 @@ struct aa_binding;
 struct aa_flow;
 struct aa_flow_user;
 struct aa_subs;
+struct ua;
 
 /** What all lines share */
 struct aa_phone {
@@ -25,6 +26,7 @@ struct aa_phone {
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
 	void (*changedh)(void); /**< a line changed what it shall remember  */
+	void (*unusedh)(struct ua *ua); /**< no line has it any more        */
 };
 
 /** One way to be registered: a server of each role, and a binding there */
@@ -37,6 +39,8 @@ struct aa_path {
 	uint64_t generation;    /**< of the flow that carries the binding   */
 	bool registered;        /**< the latest word was a 2xx              */
 	bool wants;             /**< has to be registered (again)           */
+	bool inherited;         /**< an earlier run of baresip may have left
+				     a binding there                        */
 	bool forced;            /**< asked for by the user: no budget       */
 	bool paced;             /**< has waited for its turn                */
 
@@ -80,6 +84,7 @@ struct aa_line {
 
 	enum aa_mode mode;
 	enum aa_rank use[AA_ROLE_COUNT]; /**< in force                      */
+	enum aa_rank warm[AA_ROLE_COUNT]; /**< in force before the restart  */
 	struct aa_path *cur;    /**< in force, NULL before the first        */
 	struct aa_path *next;   /**< being made                             */
 	struct list leavel;     /**< being left (struct aa_path)            */
@@ -90,9 +95,9 @@ struct aa_line {
 	uint64_t fault_at;      /**< when the path in force failed          */
 	char fault[160];        /**< what was seen                          */
 	uint64_t since;         /**< of the path in force, aa_now_ms()      */
-	uint64_t home_at;       /**< when it last went home, 0: never       */
-	uint64_t hold_ms;       /**< hold-down, grows with each flap        */
-	uint64_t hold_set;      /**< when that was                          */
+	uint64_t home_at[AA_ROLE_COUNT];  /**< went home last, 0: never     */
+	uint64_t hold_ms[AA_ROLE_COUNT];  /**< hold-down, grows with flaps  */
+	uint64_t hold_set[AA_ROLE_COUNT]; /**< when that was                */
 	double budget;          /**< REGISTERs that may be sent now         */
 	uint64_t budget_at;     /**< when that was counted                  */
 	struct aa_subs *subs;   /**< event subscriptions                    */
@@ -105,6 +110,10 @@ struct aa_line {
 	uint16_t published_scode;
 	bool said_down;         /**< the log has said that it is down       */
 	bool ended;
+	struct aa_line *old;    /**< with settings that are not in force any
+				     more; ends when this one is registered */
+	unsigned epoch;         /**< how often settings changed: tells its
+				     paths from those of `old`              */
 
 	struct aa_journal jnl;
 	struct {
@@ -118,6 +127,9 @@ struct aa_line {
 int  aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
 		   const struct aa_line_config *cfg, struct aa_account *acc,
 		   enum sip_transp tp);
+int  aa_line_replace(struct aa_line **linep, struct aa_line *old,
+		     const struct aa_line_config *cfg, struct aa_account *acc,
+		     enum sip_transp tp, const char *what);
 void aa_line_start(struct aa_line *line);
 void aa_line_kick(struct aa_line *line);
 void aa_line_refresh(struct aa_line *line);

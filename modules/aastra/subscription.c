@@ -2279,6 +2279,8 @@ int aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *prm)
 	subs->suspended = false;
 	subs->moved_at  = aa_now_ms();
 	subs->moved     = 0;
+	subs->tokens    = BURST_MAX;
+	subs->tokens_at = subs->moved_at;
 
 	for (le = list_head(&subs->subl); le; le = le->next)
 		sub_move(le->data, prm->old_works, first);

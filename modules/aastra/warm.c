@@ -125,7 +125,7 @@ static bool line_scan(struct aa_line *line, const char *text)
 	unsigned failures;
 	char aor[256];
 	uint64_t age;
-	int op, px, rg;
+	int op, px, rg, role;
 
 	if (8 != sscanf(text, "%255s %d %d %d %llu %llu %u %llu", aor, &op,
 			&px, &rg, &saved, &hold, &failures, &pen_left))
@@ -143,8 +143,12 @@ static bool line_scan(struct aa_line *line, const char *text)
 	line->use[AA_ROLE_PROXY]     = (enum aa_rank)px;
 	line->use[AA_ROLE_REGISTRAR] = (enum aa_rank)rg;
 
-	line->hold_ms  = MIN((uint64_t)hold, (uint64_t)3600 * 1000);
-	line->hold_set = now;
+	memcpy(line->warm, line->use, sizeof(line->warm));
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		line->hold_ms[role]  = MIN((uint64_t)hold,
+					   (uint64_t)3600 * 1000);
+		line->hold_set[role] = now;
+	}
 
 	pen = (struct aa_penalty *)(uintptr_t)
 		aa_line_penalty(line, AA_RANK_PRIMARY);

@@ -380,22 +380,28 @@ def flow(w, rank, n=1):
     return next(f for f in w.state(n)["flows"] if f["rank"] == rank)
 
 
-def to_stage(w, stage):
-    """Bring a line to a stage; returns the rank in force and the call."""
+STAGES = ["primary", "backup", "moving", "call", "moved call"]
+
+
+def to_stage(w, stage, n=1):
+    """Bring line n from the primary to a stage; returns the rank in force
+    and the call."""
     call = None
     if stage == "call":
         call = w.call_out("dial 200", "primary")
     elif stage == "moved call":
         # made on the backup, and the line is home: in E2 it was made by
         # the user agent that cannot be seen now
-        w.phone.cmd("aastra_failover 1")
-        w.wait_on("backup")
+        w.phone.cmd("aastra_failover %d" % n)
+        w.wait_on("backup", n=n)
         call = w.call_out("dial 200", "backup")
-        w.phone.cmd("aastra_failback 1")
-        w.wait_on("primary")
+        w.phone.cmd("aastra_failback %d" % n)
+        w.wait_on("primary", n=n)
         w.wait_alone("primary")
     elif stage == "backup":
-        w.lose_primary()
+        w.primary.kill()
+        w.wait_on("backup", n=n)
+        w.wait_alone("backup")
     elif stage == "moving":
         # its REGISTER at the backup gets no answer
         w.backup.respond("REGISTER", 0)

@@ -15,6 +15,7 @@ import contextlib
 import os
 import re
 
+from lab.kamailio import RpcError
 from lab.lab import DOMAIN
 from lab.netns import HOSTS as LAB_HOSTS
 from lab.site import _build, contact, live, param
@@ -312,6 +313,19 @@ class Row:
             if e.dst != "phone" and e.method != "ACK" and self._sip_only(e):
                 seen.setdefault((e.dst, e.method, e.call_id, e.cseq), e)
         return list(seen.values())
+
+    # -- many phones, one after another --------------------------------------------
+
+    def forget(self):
+        """The phone is gone, and so is what the registrars know of it."""
+        if self.phone:
+            self.phone.kill()
+            self.phone = None
+        for r in self.registrars:
+            for user in self.users:
+                if r.proc.running:
+                    with contextlib.suppress(RpcError):
+                        r.remove_bindings(str(user))
 
     # -- faults ------------------------------------------------------------------
 

@@ -2,10 +2,12 @@
 end with servers that do not answer."""
 
 import shutil
+import statistics
 
 import pytest
 
-from helpers_calls import OTHER, World, no_bindings
+from helpers_calls import (DOMAIN, OTHER, STAGES, World, gone_from, no_bindings,
+                           to_stage)
 
 VALGRIND = ["valgrind", "--leak-check=full", "--num-callers=30",
             "--errors-for-leak-kinds=definite", "--error-exitcode=99"]
@@ -68,4 +70,141 @@ def test_life(lab, row, transport):
     w.phone.cmd("insmod aastra")
     w.wait_on("primary")
     ends_well(w)
+    no_bindings(w)
+
+
+@in_valgrind
+@pytest.mark.parametrize("row, transport", [("E3", "tcp"), ("E2", "tcp"),
+                                            ("E2", "udp")])
+def test_ends_and_begins_at_every_stage(lab, row, transport):
+    """The module is unloaded and loaded, and the line deleted and made, at
+    every stage of a move and of a call, in one life."""
+    w = World(lab, row, transport, start=False)
+    # menu.so of 1.0.0 reads freed memory when the current user agent is
+    # deleted for the second time; so there is another one to be current
+    stays = "sip:102@" + DOMAIN
+    w.phone.accounts.insert(0, lab.account(102, via=(w.reg or
+                                                     w.backup).host))
+    w.phone.config += ["%s %s" % kv for n in range(2, 9)
+                       for kv in w.backup_keys(n)]
+    w.phone.config.remove("%s %s" % w.backup_keys(1)[0])
+    w.phone.start(timeout=30)
+    n = 2
+    w.wait_on("primary", n=n)
+    w.phone.cmd("uafind " + w.aor("primary"))
+    for action in ("rmmod", "uadel"):
+        for stage in STAGES:
+            _, call = to_stage(w, stage, n)
+            if action == "rmmod":
+                w.phone.cmd("rmmod aastra")
+                w.phone.cmd("insmod aastra")
+                w.phone.cmd("hangup")
+            else:
+                found = [x for x in w.phone.reginfo() if x != stays]
+                assert len(found) == 1
+                w.phone.cmd("uafind " + stays)
+                w.phone.cmd("uadel " + found[0])
+                w.phone.cmd("uanew " + w.account())
+                n += 1
+            if call:
+                gone_from(w, call)
+            w.backup.clear_responses()
+            if not w.primary.proc.running:
+                w.primary.start()
+                w.far_back("primary")
+            lab.until(lambda: w.phone.cmd("aastra_probe") and
+                      w.on("primary", n), 15, "home after %s on %s"
+                      % (action, stage), every=0.3)
+            w.phone.cmd("uafind " + w.aor("primary"))
+            # what a dead server had is not there any more
+            w.wait_alone("primary", 10)
+    ends_well(w)
+    no_bindings(w)
+
+
+@in_valgrind
+@pytest.mark.parametrize("stage", STAGES)
+def test_exit_at_every_stage(lab, stage):
+    """The end of baresip, at every stage, leaves nothing behind: no memory,
+    no binding where a server can be reached, no call."""
+    w = World(lab, "E2", "tcp")
+    _, call = to_stage(w, stage)
+    if stage == "moving":
+        w.backup.clear_responses()
+    ends_well(w)
+    if call:
+        gone_from(w, call)
+    no_bindings(w)
+
+
+# -- how long the end takes ----------------------------------------------------------
+
+
+def kill(w, server):
+    server.kill()
+
+
+def hang(w, server):
+    server.hang()
+
+
+def black_hole(w, server):
+    server.host.drop()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("fault", [kill, hang, black_hole])
+@pytest.mark.parametrize("row, transport", [("E3", "tcp"), ("E2", "udp")])
+def test_exit_takes_two_seconds(lab, row, transport, fault, stage):
+    """However the servers died, baresip ends within two seconds."""
+    w = World(lab, row, transport)
+    to_stage(w, stage)
+    for server in (w.primary, w.backup, w.reg):
+        if server and server.proc.running:
+            fault(w, server)
+    t = lab.now()
+    assert w.phone.exit() == 0
+    took = lab.now() - t
+    assert took < 2.0, took
+    for server in (w.primary, w.backup, w.reg):
+        if server and fault is hang:
+            server.cont()
+
+
+# -- fifty rounds --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", ["E3", "E2"])
+def test_fifty_rounds(lab, row):
+    """Fifty times away and home: as many file descriptors, bindings and (but
+    for noise) as much memory as before, and no move takes longer at the
+    end."""
+    w = World(lab, row, far=False)
+    fds, rss, took = [], [], []
+
+    def measure():
+        w.wait_alone("primary")
+        lab.until(lambda: w.state()["flows"][1]["state"] == "idle", 3,
+                  "backup let go")
+        fds.append(w.phone.fds())
+        rss.append(w.phone.rss_kb())
+
+    measure()
+    for _ in range(50):
+        t = lab.now()
+        w.primary.kill()
+        w.phone.wait_event("REGISTER_OK", after=t)
+        w.wait_on("backup")
+        took.append(lab.now() - t)
+        w.come_home()
+        measure()
+    assert set(fds) == {fds[0]}, fds
+    # the first rounds fill pools and the history
+    assert max(rss[-10:]) - max(rss[20:30]) <= 64, rss
+    assert rss[-1] - rss[0] < 1024, rss
+    assert statistics.median(took[-10:]) < 2 * statistics.median(
+        took[:10]) + 0.05, took
+    c = w.state()["counters"]
+    assert c["failovers"] == c["failbacks"] == 50
+    assert w.phone.exit() == 0
     no_bindings(w)

@@ -14,6 +14,7 @@ from helpers_rows import BACKUP, HOSTS, PRIMARY, RECOVERY_S, Row
 from lab import bodies
 from lab.figures import figure
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
+from lab.wait import Timeout
 
 AT_ONCE = 3
 ACTIVE_S = 0.2          # on the new path, after its registration
@@ -41,7 +42,8 @@ class Site(Row):
         server = super()._server(host)
         path = database(server)
         if path:
-            # a reader then never stands in the server's way
+            # Kamailio does not wait for a lock: with a write-ahead log, no
+            # reader takes any from it
             with contextlib.closing(sqlite3.connect(path)) as db:
                 db.execute("PRAGMA journal_mode=WAL")
         return server
@@ -79,9 +81,21 @@ class Site(Row):
         return self.requests("SUBSCRIBE", dst=rank and self.call_hop(
             self.state(rank)), **kw)
 
-    def first_notifies(self, rank, after):
+    def first_notifies(self, rank, after, expected=ALL):
         """When each subscription was first told something there:
         {(event, user): time}."""
+        def all_of_them():
+            found = self._first_notifies(rank, after)
+            missing.append(expected - set(found))
+            return found if not missing[-1] else None
+        missing = []
+        try:
+            return self.lab.wire.wait(all_of_them, 2, "the first NOTIFYs")
+        except Timeout:
+            raise Timeout("no NOTIFY of %s seen, %d packets lost" % (
+                sorted(missing[-1]), self.lab.wire.lost)) from None
+
+    def _first_notifies(self, rank, after):
         users = {e.call_id: user_of(e.header("to"))
                  for e in self.subscribes(after=after)}
         found = {}
@@ -107,20 +121,25 @@ def user_of(text):
 
 
 def database(server):
-    m = re.match(r"sqlite://(/.*)", str(server.defines.get(
+    m = re.match(r"sqlite:///(/.*)", str(server.defines.get(
         "PRESENCE_DB", "")))
     return m[1] if m and server.role != "edge" else None
 
 
+_opened = threading.local()
+
+
 def watchers(server, user="100"):
     """Active watchers of a user at a server: [(event, whom, Call-ID)]."""
-    with contextlib.closing(sqlite3.connect(
-            "file:%s?mode=ro" % database(server), uri=True,
-            timeout=1)) as db:
-        return db.execute(
-            "select event, to_user, callid from active_watchers where "
-            "watcher_username = ? and status = 1 and expires > 0 "
-            "order by id", (user,)).fetchall()
+    path = database(server)
+    kept = vars(_opened).setdefault("kept", {})
+    if path not in kept:
+        kept[path] = sqlite3.connect("file:%s?mode=ro" % path, uri=True,
+                                     timeout=1)
+    return kept[path].execute(
+        "select event, to_user, callid from active_watchers where "
+        "watcher_username = ? and status = 1 and expires > 0 "
+        "order by id", (user,)).fetchall()
 
 
 class Eye:
@@ -208,7 +227,6 @@ def test_follow(lab, row, transport):
                and v[MWI].startswith("yes") for v in values), values
     ok = site.wait_200(site.state(**{axis: BACKUP}), after=t)
     first = site.first_notifies(BACKUP, t)
-    assert set(first) == ALL
     active = max(first.values()) - ok.t
     assert active < ACTIVE_S, first
 
@@ -230,7 +248,10 @@ def test_follow(lab, row, transport):
     # home
     if away is home:
         assert sorted(w[:2] for w in watchers(home)) == sorted(ALL)
+    assert not lab.wire.sip("NOTIFY", status=481)
     site.repair(axis, PRIMARY)
+    if away is home:        # the next call, not the end of this one undone
+        home.publish(200, bodies.dialog(200, "terminated"), expires=0)
     home.publish(200, bodies.dialog(200, "confirmed"))
     values.clear()
     with Eye(site.notifiers) as eye:
@@ -249,7 +270,6 @@ def test_follow(lab, row, transport):
     figure("subscriptions", row=row, transport=transport, active=active,
            change=change, gone=gone, step=eye.step())
     assert sorted(w[:2] for w in watchers(home)) == sorted(ALL)
-    assert not [e for e in lab.wire.sip("NOTIFY", status=481)]
 
 
 @parallel
@@ -478,7 +498,6 @@ def test_hundred_lamps(lab):
     for u in users:
         phone.cmd("aastra_subscribe 1 dialog " + u)
     site.wait_active(PRIMARY, 10, expected)
-    lab.wire.settle(1.1)            # a full budget again
 
     for rank, go in ((BACKUP, lambda: site.fail(site.axes[0], PRIMARY)),
                      (PRIMARY, lambda: site.repair(site.axes[0], PRIMARY))):
@@ -486,11 +505,10 @@ def test_hundred_lamps(lab):
         go()
         site.wait_active(rank, 10, expected)
         ok = site.wait_200(site.state(rank), after=t)
-        first = site.first_notifies(rank, t)
-        assert set(first) == expected
+        first = site.first_notifies(rank, t, expected)
         took = max(first.values()) - ok.t
         assert took < 2.0
-        lab.wire.settle(0.3)
+        lab.wire.settle(0.1)
         sent = [e for e in site.subscribes(rank, after=t) if e.expires]
         assert len(sent) <= len(expected) + 1       # one was challenged
         times = [e.t for e in sent]
@@ -499,5 +517,3 @@ def test_hundred_lamps(lab):
         assert all(s["value"] == "idle" for k, s in site.subs().items()
                    if k[0] == "dialog")
         figure("hundred lamps", to=rank, took=took, burst=burst)
-        lab.wire.settle(1.1)
-    assert not site.notifier(BACKUP).proc.exit_code

@@ -1776,6 +1776,7 @@ static void test_equal(void **state)
 	DIFFERS(++b.failback_delay);
 	DIFFERS(++b.failback_successes);
 	DIFFERS(++b.standby);
+	DIFFERS(++b.dns_query_type);
 	DIFFERS(++b.failback);
 	DIFFERS(b.call_failover = !a.call_failover);
 	DIFFERS(b.explicit_mwi = !a.explicit_mwi);
@@ -2149,8 +2150,7 @@ static void test_listing(void **state)
 		      "config: 6 keys\nglobal\n");
 	assert_listed(cfg, 0, NULL, " aastra_cfg_url http://****@host/x "
 		      "config:7\n");
-	assert_listed(cfg, 0, NULL, " sip dns query type 2 config:8 (not "
-		      "used here)\n");
+	assert_listed(cfg, 0, NULL, " sip dns query type 2 config:8\n");
 	assert_listed(cfg, 0, NULL, "line 1\n sip line1 backup outbound "
 		      "proxy 10.0.0.2 config:4\n sip line1 password **** "
 		      "config:2\n");

@@ -193,6 +193,7 @@ struct host {
 	enum host_state st;
 	unsigned epoch;         /* process                                  */
 	unsigned nat;           /* how it sees the phone, UDP               */
+	uint64_t down_at;       /* when a flow to it failed                 */
 	uint64_t to_at;         /* packets do not overtake one another      */
 	uint64_t from_at;
 };
@@ -1382,6 +1383,22 @@ static uint64_t flow_backoff(const struct aa_flow *flow)
 }
 
 
+/* request.h: a connection that is known can be closed */
+void aa_conn_init(struct aa_conn *conn)
+{
+	if (conn)
+		conn->fd = -1;
+}
+
+
+static void conn_close(struct aa_conn *conn, int host)
+{
+	if (conn->fd >= 0)
+		conn_abort(host);
+	aa_conn_init(conn);
+}
+
+
 static void flow_down(struct aa_flow *flow, const char *reason,
 		      uint32_t retry_after)
 {
@@ -1392,7 +1409,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 
 	flow_stop(flow);
 	if (flow->route == NOBODY)
-		conn_abort(flow->host);
+		conn_close(&flow->conn, flow->host);
 
 	flow->successes = 0;
 	str_ncpy(flow->reason, reason, sizeof(flow->reason));
@@ -1402,6 +1419,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 	wait = MAX(wait, (uint64_t)retry_after * 1000);
 	tmr_start(&flow->tmr, wait, probe_handler, flow);
 
+	w.hostv[flow->host].down_at = vclock.now;
 	if (flow->state != AA_FLOW_DOWN) {
 		flow_state_set(flow, AA_FLOW_DOWN);
 		flow_notify(flow);
@@ -1466,6 +1484,7 @@ static void flow_up(struct aa_flow *flow)
 				return;
 			}
 			flow->ka = c->id;
+			flow->conn.fd = flow_hop(flow);
 		}
 
 		if (!was_up)
@@ -1525,6 +1544,7 @@ static int options_send(struct aa_flow *flow)
 	m.kind   = OPTIONS;
 	m.hop    = flow_hop(flow);
 	m.target = flow->host;
+	flow->conn.fd = m.hop;
 
 	return req_send(&flow->req, &m, flow->transaction, options_handler,
 			flow);
@@ -1642,6 +1662,7 @@ int aa_flow_attach(struct aa_flow_user **userp, struct list *flowl,
 		flow->base        = prm->base;
 		flow->max         = prm->max;
 		flow->since       = vclock.now;
+		aa_conn_init(&flow->conn);
 		(void)re_snprintf(flow->uri, sizeof(flow->uri), "sip:h%d",
 				  host);
 		list_append(flowl, &flow->le, flow);
@@ -1697,7 +1718,7 @@ void aa_flow_want(struct aa_flow_user *user, bool want)
 
 	flow_stop(flow);
 	if (flow->keep && flow->route == NOBODY)
-		conn_abort(flow->host);
+		conn_close(&flow->conn, flow->host);
 	flow_state_set(flow, AA_FLOW_IDLE);
 }
 
@@ -2161,6 +2182,8 @@ int aa_binding_register(struct aa_binding *b)
 
 int aa_binding_unregister(struct aa_binding *b)
 {
+	int err;
+
 	if (!b)
 		return EINVAL;
 	if (b->leaving)
@@ -2170,7 +2193,11 @@ int aa_binding_unregister(struct aa_binding *b)
 	b->leaving = true;
 	b->challenges = 0;
 
-	return binding_request(b);
+	err = binding_request(b);
+	if (err)
+		b->leaving = false;
+
+	return err;
 }
 
 
@@ -2178,12 +2205,13 @@ int aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
 		       struct aa_conn *conn)
 {
 	(void)route;
-	(void)conn;
 
 	if (!b || b->req)
 		return EINVAL;
 
 	b->hop = hop ? host_of(hop) : NOBODY;
+	if (conn && b->hop != NOBODY)
+		conn->fd = b->hop;
 
 	return 0;
 }
@@ -2601,4 +2629,1368 @@ const char *aa_sub_state_name(enum aa_sub_state state)
 	(void)state;
 
 	return "";
+}
+
+
+/* ---- what must hold --------------------------------------------------- */
+
+
+static int server(enum aa_role role, enum aa_rank rank)
+{
+	return w.set.topo->server[role][rank];
+}
+
+
+static enum aa_role route_role(void)
+{
+	switch (w.set.topo->scenario) {
+
+	case AA_SCENARIO_ALL:
+	case AA_SCENARIO_OUTBOUND:
+		return OUTBOUND;
+
+	case AA_SCENARIO_PROXY_REGISTRAR:
+		return REGISTRAR;
+
+	default:
+		return server(OUTBOUND, P) != NOBODY ? OUTBOUND : REGISTRAR;
+	}
+}
+
+
+/* Where a REGISTER goes first when the route is of this rank */
+static int hop_of(enum aa_rank rank)
+{
+	const enum aa_role role = route_role();
+
+	if (role == REGISTRAR && server(OUTBOUND, P) != NOBODY)
+		return server(OUTBOUND, P);
+	if (server(role, rank) != NOBODY)
+		return server(role, rank);
+	if (rank == B)
+		return NOBODY;
+
+	return server(PROXY, P) != NOBODY ? server(PROXY, P) :
+		server(REGISTRAR, P);
+}
+
+
+/* And where it shall end */
+static int target_of(enum aa_rank rank)
+{
+	const int host = server(REGISTRAR, rank);
+
+	return host != NOBODY && w.set.topo->scenario != AA_SCENARIO_OUTBOUND
+		? host : server(REGISTRAR, P);
+}
+
+
+static bool works(int host)
+{
+	return host != NOBODY && w.hostv[host].st == WORKS;
+}
+
+
+static bool leads(int hop, int target)
+{
+	return works(hop) && (is_final(hop) || hop == target ||
+			      works(target));
+}
+
+
+static bool path_good(enum aa_rank rank)
+{
+	return !w.link_down && hop_of(rank) != NOBODY &&
+		leads(hop_of(rank), target_of(rank));
+}
+
+
+static bool dead(int host)
+{
+	switch (w.hostv[host].st) {
+
+	case REFUSES: case SWALLOWS: case HANGS:
+		return true;
+
+	default:
+		return false;
+	}
+}
+
+
+static bool any_refusal(void)
+{
+	int i;
+
+	for (i=0; i<HOSTS; i++) {
+		if (w.hostv[i].st == SAYS_403)
+			return true;
+	}
+
+	return false;
+}
+
+
+static void world_changed(void)
+{
+	int rank;
+
+	w.changed_at = vclock.now;
+
+	for (rank=P; rank<=B; rank++) {
+		if (!path_good((enum aa_rank)rank))
+			w.ok_since[rank] = 0;
+		else if (!w.ok_since[rank])
+			w.ok_since[rank] = vclock.now;
+	}
+}
+
+
+static const struct record *record_of(const struct aa_path *path)
+{
+	size_t i;
+
+	for (i=0; path && i<RECORDS; i++) {
+		if (w.recordv[i].used &&
+		    w.recordv[i].owner == owner_of(path))
+			return &w.recordv[i];
+	}
+
+	return NULL;
+}
+
+
+/* Would a call to the user come in? */
+static bool has_live_binding(unsigned line)
+{
+	size_t i;
+
+	for (i=0; i<RECORDS && !w.link_down; i++) {
+		const struct record *rec = &w.recordv[i];
+
+		if (rec->used && rec->line == line && !dead(rec->hop) &&
+		    !dead(rec->reg))
+			return true;
+	}
+
+	return false;
+}
+
+
+static enum aa_rank held(const struct aa_line *line)
+{
+	switch (line->mode) {
+
+	case AA_MODE_PRIMARY: return P;
+	case AA_MODE_BACKUP:  return hop_of(B) != NOBODY ? B : P;
+	default:              return AA_RANK_NONE;
+	}
+}
+
+
+/* 5.1, with all the time that design.md 2 gives */
+static void check_gap(struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	uint64_t since;
+	int rank;
+
+	if (has_live_binding(line->cfg.line) || any_refusal()) {
+		wl->gap_since = 0;
+		return;
+	}
+
+	if (!wl->gap_since)
+		wl->gap_since = vclock.now;
+
+	for (rank=P; rank<=B; rank++) {
+
+		if (!w.ok_since[rank] ||
+		    (held(line) && (int)held(line) != rank))
+			continue;
+
+		since = MAX(wl->gap_since, w.ok_since[rank]);
+		since = MAX(since, wl->mode_since);
+		since = vclock.now - since;
+
+		if (since > total.gap_max) {
+			total.gap_max   = since;
+			total.gap_bound = w.recover;
+		}
+		total.share_max = MAX(total.share_max, (double)since /
+				      (double)w.recover);
+
+		if (since > w.recover)
+			broken("5.1", "line %u: no live binding for %u ms,"
+			       " though the %s works", line->cfg.line,
+			       (unsigned)since,
+			       aa_rank_name((enum aa_rank)rank));
+	}
+}
+
+
+/* 5.5: registered means that the registrar has the binding */
+static void check_truth(struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const bool says = aa_line_registered(line);
+	const struct record *rec = record_of(line->cur);
+	const uint64_t now = vclock.now;
+
+	if (!says || rec)
+		wl->lie_since = 0;
+	else if (!wl->lie_since)
+		wl->lie_since = now;
+	else if (now - wl->lie_since > 1000)
+		broken("5.5", "line %u says registered, and its binding is"
+		       " not there", line->cfg.line);
+
+	if (says || !rec || !line->cur || !leads(rec->hop, rec->target) ||
+	    w.link_down || any_refusal())
+		wl->late_since = 0;
+	else if (!wl->late_since)
+		wl->late_since = now;
+	else if (now - MAX(wl->late_since, w.changed_at) > w.recover)
+		broken("5.5", "line %u says not registered, and its binding"
+		       " is there", line->cfg.line);
+}
+
+
+static void check_move(const struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const enum aa_role role = route_role();
+	int i;
+
+	if (held(line)) {
+		if (vclock.now - wl->mode_since > 1000 &&
+		    line->use[role] != held(line))
+			broken("held", "line %u is held on the %s, and"
+			       " moved", line->cfg.line,
+			       aa_rank_name(held(line)));
+		return;
+	}
+
+	/* home only when it may, or when it must */
+	for (i=0; i<AA_ROLE_COUNT; i++) {
+		const enum aa_role axis =
+			aa_policy_axis(line->cfg.scenario, (enum aa_role)i);
+		const struct aa_flow *flow = aa_line_flow(line, axis, B);
+		const uint64_t lately = vclock.now -
+			2 * w.set.transaction - 1000;
+
+		if (wl->use[i] != B || line->use[i] != P || !flow)
+			continue;
+
+		if (w.hostv[flow->host].down_at > lately ||
+		    aa_flow_state(flow) == AA_FLOW_DOWN ||
+		    line->pen[axis][B].until > lately)
+			continue;
+
+		if (line->cfg.failback == AA_FAILBACK_MANUAL ||
+		    (line->cfg.failback == AA_FAILBACK_IDLE &&
+		     wl->acc->calls && vclock.now - wl->calls_since > 1000))
+			broken("failback", "line %u went home under policy %s"
+			       " with%s a call", line->cfg.line,
+			       aa_failback_name(line->cfg.failback),
+			       wl->acc->calls ? "" : "out");
+	}
+}
+
+
+/* 5.4; what the user asks for, and plain refreshing, comes on top */
+static void check_rate(struct watch *wl)
+{
+	const unsigned exch = last_minute(wl->exchv, wl->exch);
+	const unsigned sent = last_minute(wl->sentv, wl->sent);
+
+	if (wl->asked_at && vclock.now - wl->asked_at <= MINUTE)
+		return;
+
+	total.exchanges_max = MAX(total.exchanges_max, (uint64_t)exch);
+	total.registers_max = MAX(total.registers_max, (uint64_t)sent);
+
+	if (exch > EXCHANGES_PER_MINUTE)
+		broken("5.4", "line %u: %u REGISTER exchanges in a minute",
+		       wl->line->cfg.line, exch);
+	if (sent > REGISTERS_PER_MINUTE)
+		broken("5.4", "line %u: %u REGISTERs in a minute",
+		       wl->line->cfg.line, sent);
+}
+
+
+static bool path_is_left(const struct aa_line *line, unsigned owner)
+{
+	const struct le *le;
+
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		if (owner_of(le->data) == owner)
+			return true;
+	}
+
+	return false;
+}
+
+
+/* Can a farewell get there, by its own path or by the one in force? */
+static bool clearable(const struct record *rec, const struct aa_line *line)
+{
+	const struct record *cur = record_of(line->cur);
+
+	if (w.link_down)
+		return false;
+
+	if (leads(rec->hop, rec->target))
+		return true;
+
+	return cur && aa_line_registered(line) && cur->store == rec->store &&
+		leads(cur->hop, rec->target);
+}
+
+
+static void look_at_line(struct watch *wl)
+{
+	struct aa_line *line = wl->line;
+
+	if (line->moves != wl->moves) {
+		wl->moves = line->moves;
+		wl->moved_at = vclock.now;
+		++total.moves;
+		note(wl->movev, &wl->moven);
+		total.moves_max = MAX(total.moves_max, (uint64_t)
+				      last_minute(wl->movev, wl->moven));
+		check_move(wl);
+		memcpy(wl->use, line->use, sizeof(wl->use));
+	}
+
+	check_rate(wl);
+	check_gap(wl);
+	check_truth(wl);
+}
+
+
+/* Called when an instant is over */
+static void look(void)
+{
+	size_t i;
+
+	expire();
+
+	for (i=0; i<LINES && !w.bad[0]; i++) {
+		if (w.watchv[i].line)
+			look_at_line(&w.watchv[i]);
+	}
+}
+
+
+/* ---- at rest ---------------------------------------------------------- */
+
+
+static void check_leftovers(const struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const unsigned cur = line->cur ? owner_of(line->cur) : 0;
+	const unsigned next = line->next ? owner_of(line->next) : 0;
+	size_t i;
+
+	for (i=0; i<RECORDS; i++) {
+		const struct record *rec = &w.recordv[i];
+
+		if (!rec->used || rec->line != line->cfg.line ||
+		    rec->owner == cur || rec->owner == next)
+			continue;
+
+		if (clearable(rec, line))
+			broken("5.2", "line %u: a binding is left at h%d by"
+			       " h%d, reg-id %u (%s)", line->cfg.line,
+			       rec->reg, rec->hop, rec->regid,
+			       path_is_left(line, rec->owner) ?
+			       "being left" : "given up");
+	}
+}
+
+
+static bool flow_answers(enum aa_role role, enum aa_rank rank)
+{
+	const int host = server(role, rank);
+	const int route = server(OUTBOUND, P);
+
+	if (w.link_down || host == NOBODY)
+		return false;
+
+	if (route != NOBODY && !works(route))
+		return false;
+
+	return works(host) ||
+		(w.hostv[host].st == SAYS_503 && w.set.options_ok);
+}
+
+
+/* Where it should be, or AA_RANK_NONE where more than one place is right */
+static enum aa_rank expected(const struct watch *wl, bool primary, bool backup)
+{
+	const struct aa_line *line = wl->line;
+
+	/* until the server it is held on works, it stays where it is */
+	if (held(line))
+		return (held(line) == P ? primary : backup) ? held(line) :
+			AA_RANK_NONE;
+
+	if (primary && backup) {
+		switch (line->cfg.failback) {
+
+		case AA_FAILBACK_AUTO:
+			return P;
+
+		case AA_FAILBACK_IDLE:
+			return wl->acc->calls ? AA_RANK_NONE : P;
+
+		default:
+			return AA_RANK_NONE;
+		}
+	}
+
+	return primary ? P : backup ? B : AA_RANK_NONE;
+}
+
+
+static void check_place(const struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const enum aa_role role = route_role();
+	const bool primary = path_good(P), backup = path_good(B);
+	enum aa_rank want = expected(wl, primary, backup);
+
+	if (hop_of(B) == NOBODY && want)
+		want = P;
+
+	if (want && (!line->cur || line->cur->use[role] != want))
+		broken("at rest", "line %u is not on the %s",
+		       line->cfg.line, aa_rank_name(want));
+
+	if (want && (want == P ? primary : backup)) {
+		if (!aa_line_registered(line))
+			broken("at rest", "line %u is not registered",
+			       line->cfg.line);
+		else if (line->next && primary && backup)
+			broken("at rest", "line %u is still going elsewhere",
+			       line->cfg.line);
+	}
+
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
+	    !w.set.outbound || server(PROXY, B) == NOBODY ||
+	    (!primary && !backup))
+		return;
+
+	want = expected(wl, flow_answers(PROXY, P), flow_answers(PROXY, B));
+	if (want && (!line->cur || line->cur->use[PROXY] != want))
+		broken("at rest", "line %u does not use the %s proxy",
+		       line->cfg.line, aa_rank_name(want));
+}
+
+
+static void check_told(const struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const bool up = aa_line_registered(line);
+
+	if (wl->acc->told && wl->acc->told_up != up)
+		broken("5.5", "line %u: baresip was told the opposite",
+		       line->cfg.line);
+
+	if (up && !record_of(line->cur))
+		broken("5.5", "line %u is registered, and nobody knows",
+		       line->cfg.line);
+
+	/* what is behind a proxy that works shows with the next REGISTER */
+	if (up && line->cur && (w.link_down || dead(hop_of(
+			line->cur->use[route_role()]))))
+		broken("5.5", "line %u is registered at a dead server",
+		       line->cfg.line);
+}
+
+
+static void check_flows(const struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const enum aa_role role = route_role();
+
+	if (w.set.standby || w.set.lines > 1 || line->next ||
+	    list_head(&line->leavel) || !line->cur ||
+	    line->cur->use[role] != P || !aa_line_registered(line) ||
+	    line->mode != AA_MODE_AUTO || wl->acc->calls ||
+	    line->pen[role][P].until > vclock.now)
+		return;
+
+	if (aa_flow_state(aa_line_flow(line, role, B)) != AA_FLOW_IDLE)
+		broken("at rest", "line %u keeps the flow to the backup",
+		       line->cfg.line);
+}
+
+
+static void check_rest(void)
+{
+	size_t i;
+
+	for (i=0; i<LINES && !w.bad[0]; i++) {
+		struct watch *wl = &w.watchv[i];
+
+		if (!wl->line)
+			continue;
+
+		check_leftovers(wl);
+		check_told(wl);
+		if (any_refusal())
+			continue;
+
+		check_place(wl);
+		check_flows(wl);
+	}
+}
+
+
+/* Nothing changes any more: wait as long as everything may take */
+static void settle(void)
+{
+	const unsigned loss = w.set.loss;
+	uint64_t hold = 0;
+	size_t i;
+
+	w.set.loss = 0;
+	for (i=0; i<LINES; i++) {
+		if (w.watchv[i].line)
+			hold = MAX(hold, aa_line_hold_down(w.watchv[i].line));
+	}
+
+	++total.settled;
+	clock_run(vclock.now + w.settle + hold);
+	w.set.loss = loss;
+	if (!w.bad[0])
+		check_rest();
+}
+
+
+/* ---- how it is set up ------------------------------------------------- */
+
+
+#define NONE_ {NOBODY, NOBODY, NOBODY}
+#define ONE(a) {NOBODY, (a), NOBODY}
+#define TWO(a, b) {NOBODY, (a), (b)}
+#define STORED2(x, y) {(x) == 0 ? 0 : (y) == 0 ? 1 : -1,		\
+		       (x) == 1 ? 0 : (y) == 1 ? 1 : -1,		\
+		       (x) == 2 ? 0 : (y) == 2 ? 1 : -1,		\
+		       (x) == 3 ? 0 : (y) == 3 ? 1 : -1,		\
+		       (x) == 4 ? 0 : (y) == 4 ? 1 : -1,		\
+		       (x) == 5 ? 0 : (y) == 5 ? 1 : -1}
+
+static const struct topology topologyv[] = {
+
+{"E3/D3: two edges, one registrar", AA_SCENARIO_OUTBOUND,
+ {TWO(0, 1), ONE(4), ONE(4)}, STORED2(4, -1), 1 << 4, false},
+
+{"E3/D3: two edges that are registrars", AA_SCENARIO_OUTBOUND,
+ {TWO(0, 1), ONE(4), ONE(4)}, STORED2(0, 1), 1 << 0 | 1 << 1, true},
+
+{"E3/D3: a backup outbound proxy against the proxy", AA_SCENARIO_OUTBOUND,
+ {{NOBODY, NOBODY, 1}, ONE(0), ONE(0)}, STORED2(0, 1), 1 << 0 | 1 << 1, true},
+
+{"E2/D2: two servers", AA_SCENARIO_ALL,
+ {TWO(0, 1), TWO(0, 1), TWO(0, 1)}, STORED2(0, 1), 1 << 0 | 1 << 1, true},
+
+{"E2/D2: two edges, two servers", AA_SCENARIO_ALL,
+ {TWO(0, 1), TWO(4, 5), TWO(4, 5)}, STORED2(4, 5), 1 << 4 | 1 << 5, true},
+
+{"E2/D2: six servers", AA_SCENARIO_ALL,
+ {TWO(0, 1), TWO(2, 3), TWO(4, 5)}, STORED2(4, 5), 1 << 4 | 1 << 5, true},
+
+{"E2/D2: two edges, two proxies, one registrar", AA_SCENARIO_ALL,
+ {TWO(0, 1), TWO(2, 3), ONE(4)}, STORED2(4, -1), 1 << 4, false},
+
+{"E1/D1: four servers", AA_SCENARIO_PROXY_REGISTRAR,
+ {NONE_, TWO(0, 1), TWO(2, 3)}, STORED2(2, 3), 1 << 2 | 1 << 3, true},
+
+{"E1/D1: two servers", AA_SCENARIO_PROXY_REGISTRAR,
+ {NONE_, TWO(0, 1), TWO(0, 1)}, STORED2(0, 1), 1 << 0 | 1 << 1, true},
+
+{"E1/D1: one proxy, two registrars", AA_SCENARIO_PROXY_REGISTRAR,
+ {NONE_, ONE(0), TWO(2, 3)}, STORED2(2, 3), 1 << 2 | 1 << 3, true},
+
+{"E1/D1: two proxies, one registrar", AA_SCENARIO_PROXY_REGISTRAR,
+ {NONE_, TWO(0, 1), ONE(2)}, STORED2(2, -1), 1 << 2, false},
+
+{"E1/D1: four servers behind one edge", AA_SCENARIO_PROXY_REGISTRAR,
+ {ONE(4), TWO(0, 1), TWO(2, 3)}, STORED2(2, 3), 1 << 2 | 1 << 3, true},
+
+{"E1/D1: two servers behind one edge", AA_SCENARIO_PROXY_REGISTRAR,
+ {ONE(4), TWO(0, 1), TWO(0, 1)}, STORED2(0, 1), 1 << 0 | 1 << 1, true},
+
+{"none: one edge, one registrar", AA_SCENARIO_NONE,
+ {ONE(0), ONE(4), ONE(4)}, STORED2(4, -1), 1 << 4, false},
+
+{"none: one server", AA_SCENARIO_NONE,
+ {NONE_, ONE(0), ONE(0)}, STORED2(0, -1), 1 << 0, false}
+};
+
+
+static bool host_used(const struct topology *t, int host)
+{
+	int role, rank;
+
+	/* in the second one, h4 is no more than a name */
+	if (host == 4 && !(t->final & 1 << 4) && t->server[OUTBOUND][P] != 4)
+		return false;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=P; rank<=B; rank++) {
+			if (t->server[role][rank] == host)
+				return true;
+		}
+	}
+
+	return false;
+}
+
+
+static uint32_t one_of(const uint32_t *v, size_t n)
+{
+	return v[rnd(PLAN, (uint32_t)n)];
+}
+
+#define ONE_OF(...) one_of((const uint32_t[]){__VA_ARGS__},		\
+	sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+
+static void setup_random(struct setup *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->topo        = &topologyv[rnd(PLAN, ARRAY_SIZE(topologyv))];
+	s->tp          = percent(PLAN, 50) ? SIP_TRANSP_UDP : SIP_TRANSP_TCP;
+	s->failback    = (enum aa_failback)rnd(PLAN, AA_FAILBACK_COUNT);
+	s->outbound    = percent(PLAN, 60);
+	s->flow_timer  = percent(PLAN, 50);
+	s->auth        = percent(PLAN, 50);
+	s->shared      = s->topo->can_share && percent(PLAN, 50);
+	s->user_only   = percent(PLAN, 50);
+	s->strict      = percent(PLAN, 50);
+	s->options_ok  = percent(PLAN, 30);
+	s->standby     = ONE_OF(0, 0, 0, 1);
+	s->lines       = ONE_OF(1, 1, 1, 1, 2, 3);
+	s->loss        = ONE_OF(0, 0, 0, 2, 10);
+	s->latency     = ONE_OF(0, 1, 10, 50);
+	s->retry_after = ONE_OF(0, 0, 1, 10, 60);
+	s->keepalive   = ONE_OF(1, 3, 10, 25);
+	s->transaction = ONE_OF(500, 1000, 2000, 4000);
+	if (s->loss)    /* else half of the requests time out */
+		s->transaction = MAX(s->transaction, 2000u);
+	s->base        = ONE_OF(1, 2, 10, 30);
+	s->max         = MAX(s->base, ONE_OF(2, 10, 60));
+	s->delay       = ONE_OF(0, 0, 0, 5, 20);
+	s->successes   = ONE_OF(1, 1, 1, 2, 4);
+	s->period      = ONE_OF(60, 120, 600);
+	s->renewal     = ONE_OF(15, 15, 5);
+	s->retry       = 30;
+	s->warm        = (enum aa_rank)ONE_OF(0, 0, 0, 1, 2);
+}
+
+
+static void setup_print(const struct setup *s)
+{
+	print_message("%s; %s, outbound %d, failback %s, %s%s%s, loss %u %%,"
+		      " latency 0-%u ms\n", s->topo->name,
+		      s->tp == SIP_TRANSP_UDP ? "UDP" : "TCP", s->outbound,
+		      aa_failback_name(s->failback),
+		      s->shared ? "shared" : "separate",
+		      s->user_only ? ", by user" : "",
+		      s->strict ? ", strict CSeq" : "", s->loss, s->latency);
+	print_message("keep-alive %u s, transaction %u ms, recovery %u-%u s,"
+		      " delay %u s, successes %u, period %u s, renewal %u s,"
+		      " standby %u, lines %u, auth %d, flow timer %d,"
+		      " Retry-After %u, OPTIONS ok %d, warm %s\n",
+		      s->keepalive, s->transaction, s->base, s->max, s->delay,
+		      s->successes, s->period, s->renewal, s->standby,
+		      s->lines, s->auth, s->flow_timer, s->retry_after,
+		      s->options_ok, aa_rank_name(s->warm));
+}
+
+
+static void bounds(void)
+{
+	const struct setup *s = &w.set;
+	const uint64_t wait = 1000ull * MAX(s->max, s->retry_after);
+	const uint64_t refresh = 1000ull * s->period;
+
+	w.detect = s->transaction + 1000 + 8ull * s->latency +
+		(s->outbound ? 1000ull * s->keepalive : refresh);
+
+	w.recover = w.detect + wait + 3ull * s->transaction +
+		1000ull * s->retry + 20000;
+	if (s->loss)
+		w.recover *= 3;
+
+	w.settle = w.recover + wait + refresh + 1000ull * s->delay +
+		1000ull * s->successes * s->keepalive + 30000;
+}
+
+
+static void config_fill(struct aa_line_config *c, unsigned n)
+{
+	const struct setup *s = &w.set;
+	int role, rank;
+
+	memset(c, 0, sizeof(*c));
+	c->line     = n;
+	c->scenario = s->topo->scenario;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=P; rank<=B; rank++) {
+			struct aa_server *srv = &c->server[role][rank];
+			const int host = s->topo->server[role][rank];
+
+			if (host == NOBODY)
+				continue;
+
+			(void)re_snprintf(srv->host, sizeof(srv->host), "h%d",
+					  host);
+			srv->port = 5060;
+		}
+	}
+
+	c->outbound             = s->outbound;
+	c->registers            = true;
+	c->registration_period  = s->period;
+	c->registration_retry   = s->retry;
+	c->registration_renewal = s->renewal;
+	c->transaction_timer    = s->transaction;
+	c->keepalive_timer      = s->keepalive;
+	c->recovery_base        = s->base;
+	c->recovery_max         = s->max;
+	c->failback_delay       = s->delay;
+	c->failback_successes   = s->successes;
+	c->standby              = s->standby;
+	c->failback             = s->failback;
+}
+
+
+/* As warm.c does it */
+static void warm(struct aa_line *line)
+{
+	int role;
+
+	if (!w.set.warm)
+		return;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		if (server((enum aa_role)role, w.set.warm) != NOBODY)
+			line->use[role] = w.set.warm;
+		else
+			line->use[role] = P;
+	}
+}
+
+
+static void world_open(const struct setup *s, uint64_t seed, bool verbose)
+{
+	unsigned i;
+
+	memset(&w, 0, sizeof(w));
+	memset(&vclock, 0, sizeof(vclock));
+	vclock.now    = 1000000;
+	chance[WORLD] = seed;
+	w.set         = *s;
+	w.verbose     = verbose;
+	str_ncpy(w.phone.uuid, "model", sizeof(w.phone.uuid));
+	for (i=0; i<HOSTS; i++)
+		w.hostv[i].nat = 1;
+
+	bounds();
+	world_changed();
+}
+
+
+static void lines_start(void)
+{
+	unsigned i;
+
+	for (i=0; i<w.set.lines; i++) {
+		struct watch *wl = &w.watchv[i];
+		struct aa_line_config cfg;
+		int host;
+
+		config_fill(&cfg, i + 1);
+		host = server(PROXY, P);
+		wl->acc = account_alloc(i + 1, host);
+		if (aa_line_alloc(&wl->line, &w.phone, &cfg, wl->acc,
+				  w.set.tp)) {
+			broken("model", "no line");
+			return;
+		}
+
+		warm(wl->line);
+		wl->mode_since  = vclock.now;
+		wl->calls_since = vclock.now;
+		aa_line_start(wl->line);
+	}
+}
+
+
+static void lines_end(bool release)
+{
+	unsigned i;
+
+	for (i=0; i<LINES; i++) {
+		struct watch *wl = &w.watchv[i];
+		struct aa_line *line = wl->line;
+
+		if (!line)
+			continue;
+
+		wl->line = NULL;
+		wl->acc  = NULL;
+		if (release)
+			aa_line_release(line);
+		else
+			aa_line_end(line, NULL);
+	}
+}
+
+
+static void world_close(void)
+{
+	unsigned i;
+
+	lines_end(true);
+	list_flush(&w.phone.farewelll);
+	list_flush(&w.airl);
+	list_flush(&w.reql);
+	for (i=0; i<HOSTS; i++) {
+		tmr_cancel(&w.hostv[i].conn.tmr);
+		list_flush(&w.hostv[i].conn.q);
+		list_flush(&w.hostv[i].hanging);
+	}
+
+	if (w.alive)
+		broken("leak", "%d objects are left", w.alive);
+	if (w.phone.flowl.head)
+		broken("leak", "a flow is left");
+	if (vclock.tmrl.head)
+		broken("leak", "a timer is left");
+}
+
+
+/* ---- what happens ----------------------------------------------------- */
+
+
+enum what {
+	WAIT = 0,
+	HOST,
+	ALL_WORK,
+	RESTART,
+	LINK,
+	NAT,
+	CALL,
+	MODE,
+	REFRESH,
+	PROBE,
+	CHECK,
+	SUSPECT,
+	NEW_ADDRESS,
+	SETTLE,
+	WHATS
+};
+
+struct action {
+	enum what what;
+	unsigned arg;
+	unsigned arg2;
+	uint32_t wait;
+};
+
+static const char *const whatv[] = {
+	"wait", "host", "all work", "restart", "link", "new mapping", "call",
+	"mode", "refresh", "probe", "check", "suspect", "new address",
+	"settle"
+};
+
+
+static void action_random(struct action *a, const struct setup *s)
+{
+	static const uint8_t weight[WHATS] = {
+		[WAIT] = 15, [HOST] = 45, [ALL_WORK] = 6, [RESTART] = 6,
+		[LINK] = 4, [NAT] = 2, [CALL] = 6, [MODE] = 5,
+		[REFRESH] = 1, [PROBE] = 1, [CHECK] = 1, [SUSPECT] = 2,
+		[NEW_ADDRESS] = 1, [SETTLE] = 2
+	};
+	uint32_t total_weight = 0, n, i;
+
+	for (i=0; i<WHATS; i++)
+		total_weight += weight[i];
+
+	n = rnd(PLAN, total_weight);
+	for (i=0; n >= weight[i]; i++)
+		n -= weight[i];
+
+	a->what = (enum what)i;
+	do {
+		a->arg = rnd(PLAN, HOSTS);
+	} while (!host_used(s->topo, (int)a->arg));
+
+	switch (rnd(PLAN, 10)) {
+
+	case 0: case 1: case 2: case 3:
+		a->wait = rnd(PLAN, 100);
+		break;
+
+	case 4: case 5: case 6:
+		a->wait = rnd(PLAN, 3000);
+		break;
+
+	case 7: case 8:
+		a->wait = rnd(PLAN, 30000);
+		break;
+
+	default:
+		a->wait = rnd(PLAN, 200000);
+		break;
+	}
+
+	switch (a->what) {
+
+	case HOST:
+		a->arg2 = ONE_OF(WORKS, WORKS, WORKS, WORKS, REFUSES, REFUSES,
+				 SWALLOWS, SWALLOWS, HANGS, SAYS_503,
+				 SAYS_403);
+		break;
+
+	case MODE:
+		a->arg  = rnd(PLAN, s->lines);
+		a->arg2 = ONE_OF(AA_MODE_AUTO, AA_MODE_AUTO, AA_MODE_PRIMARY,
+				 AA_MODE_BACKUP);
+		break;
+
+	case CALL:
+	case REFRESH:
+	case PROBE:
+	case CHECK:
+	case SUSPECT:
+		a->arg = rnd(PLAN, s->lines);
+		break;
+
+	default:
+		break;
+	}
+}
+
+
+static void link_set(bool down)
+{
+	struct le *le;
+
+	w.link_down = down;
+
+	/* module.c: net_handler() */
+	for (le = w.phone.flowl.head; le; le = le->next) {
+		struct aa_flow *flow = le->data;
+
+		if (flow->state == AA_FLOW_UP && flow->keep)
+			aa_flow_check(flow);
+		else if (!down)
+			aa_flow_probe(flow);
+	}
+}
+
+
+static void address_new(void)
+{
+	struct le *le;
+	unsigned i;
+
+	for (le = w.phone.flowl.head; le; le = le->next)
+		aa_flow_reset(le->data);
+
+	for (i=0; i<HOSTS; i++)
+		conn_abort((int)i);
+
+	for (i=0; i<w.set.lines; i++) {
+		w.watchv[i].asked_at = vclock.now;
+		aa_line_refresh(w.watchv[i].line);
+	}
+}
+
+
+static void act(const struct action *a)
+{
+	struct watch *wl = &w.watchv[a->arg % LINES];
+	unsigned i;
+
+	say("-- %s %u %u", whatv[a->what], a->arg, a->arg2);
+
+	switch (a->what) {
+
+	case HOST:
+		host_set((int)a->arg, (enum host_state)a->arg2);
+		break;
+
+	case ALL_WORK:
+		for (i=0; i<HOSTS; i++)
+			host_set((int)i, WORKS);
+		if (w.link_down)
+			link_set(false);
+		break;
+
+	case RESTART:
+		host_set((int)a->arg, REFUSES);
+		world_changed();
+		host_set((int)a->arg, WORKS);
+		break;
+
+	case LINK:
+		link_set(!w.link_down);
+		break;
+
+	case NAT:
+		++w.hostv[a->arg].nat;
+		break;
+
+	case CALL:
+		wl->acc->calls = !wl->acc->calls;
+		wl->calls_since = vclock.now;
+		aa_line_kick(wl->line);
+		break;
+
+	case MODE:
+		wl->mode_since = vclock.now;
+		aa_line_mode_set(wl->line, (enum aa_mode)a->arg2);
+		break;
+
+	case REFRESH:
+		wl->asked_at = vclock.now;
+		aa_line_refresh(wl->line);
+		break;
+
+	case PROBE:
+		wl->asked_at = vclock.now;
+		aa_line_probe(wl->line);
+		break;
+
+	case CHECK:
+		aa_line_check(wl->line);
+		break;
+
+	case SUSPECT:
+		aa_line_suspect(wl->line, "call failed");
+		break;
+
+	case NEW_ADDRESS:
+		if (!w.link_down)
+			address_new();
+		break;
+
+	case SETTLE:
+		settle();
+		break;
+
+	default:
+		break;
+	}
+
+	world_changed();
+	clock_run(vclock.now + a->wait);
+}
+
+
+static void check_nothing_left(void)
+{
+	size_t i;
+
+	for (i=0; i<RECORDS && !w.set.loss; i++) {
+		const struct record *rec = &w.recordv[i];
+
+		if (rec->used && leads(rec->hop, rec->target))
+			broken("end", "line %u has ended, and its binding is"
+			       " still at h%d", rec->line, rec->reg);
+	}
+}
+
+
+/* The end of all stories: everything works, then the lines end */
+static void finale(void)
+{
+	const struct action all_work = {ALL_WORK, 0, 0, 0};
+	unsigned i;
+
+	for (i=0; i<w.set.lines && !w.bad[0]; i++) {
+		const struct action automatic = {MODE, i, AA_MODE_AUTO, 0};
+
+		w.watchv[i].acc->calls = false;
+		act(&automatic);
+	}
+
+	act(&all_work);
+	settle();
+	if (w.bad[0])
+		return;
+
+	if (percent(WORLD, 20)) {
+		lines_end(true);
+		return;
+	}
+
+	lines_end(false);
+	clock_run(vclock.now + FAREWELL + 500);
+	if (!w.bad[0])
+		check_nothing_left();
+	if (!w.bad[0])
+		clock_run(vclock.now + MINUTE);
+	if (!w.bad[0] && w.phone.farewelll.head)
+		broken("end", "a farewell does not end");
+}
+
+
+static bool episode(const struct setup *s, const struct action *v, size_t n,
+		    uint64_t seed, bool verbose)
+{
+	size_t i;
+
+	world_open(s, seed, verbose);
+	lines_start();
+	clock_run(vclock.now);
+
+	for (i=0; i<n && !w.bad[0]; i++) {
+		++total.steps;
+		act(&v[i]);
+	}
+
+	if (!w.bad[0])
+		finale();
+
+	world_close();
+	++total.episodes;
+
+	return !w.bad[0];
+}
+
+
+/* ---- the shortest story that still breaks ----------------------------- */
+
+
+static bool breaks(const struct setup *s, const struct action *v, size_t n,
+		   uint64_t seed, const char *what)
+{
+	return !episode(s, v, n, seed, false) && 0 == strcmp(w.what, what);
+}
+
+
+static size_t shorten(const struct setup *s, struct action *v, size_t n,
+		      uint64_t seed, const char *what)
+{
+	struct action t[ACTIONS];
+	size_t chunk, i;
+
+	for (chunk = n; chunk; chunk /= 2) {
+		i = 0;
+
+		while (i < n) {
+			const size_t c = MIN(chunk, n - i);
+
+			memcpy(t, v, i * sizeof(*v));
+			memcpy(t + i, v + i + c, (n - i - c) * sizeof(*v));
+
+			if (breaks(s, t, n - c, seed, what)) {
+				n -= c;
+				memcpy(v, t, n * sizeof(*v));
+			}
+			else {
+				i += c;
+			}
+		}
+	}
+
+	for (i=0; i<n; i++) {
+		const uint32_t wait = v[i].wait;
+
+		v[i].wait = 0;
+		if (breaks(s, v, n, seed, what))
+			continue;
+
+		v[i].wait = MIN(wait, wait / 1000 * 1000);
+		if (!breaks(s, v, n, seed, what))
+			v[i].wait = wait;
+	}
+
+	return n;
+}
+
+
+static void simplify(struct setup *s, const struct action *v, size_t n,
+		     uint64_t seed, const char *what)
+{
+	struct setup t;
+
+#define TRY(field, value)						\
+	t = *s;								\
+	t.field = (value);						\
+	if (breaks(&t, v, n, seed, what))				\
+		*s = t
+
+	TRY(lines, 1);
+	TRY(loss, 0);
+	TRY(latency, 0);
+	TRY(auth, false);
+	TRY(options_ok, false);
+	TRY(flow_timer, false);
+	TRY(standby, 0);
+	TRY(successes, 1);
+	TRY(delay, 0);
+	TRY(retry_after, 0);
+	TRY(warm, AA_RANK_NONE);
+	TRY(failback, AA_FAILBACK_AUTO);
+	TRY(user_only, false);
+	TRY(strict, true);
+	TRY(tp, SIP_TRANSP_UDP);
+	TRY(shared, false);
+#undef TRY
+}
+
+
+static void tell(struct setup *s, struct action *v, size_t n, uint64_t seed)
+{
+	char what[sizeof(w.what)];
+	size_t i;
+
+	str_ncpy(what, w.what, sizeof(what));
+	print_message("broken: %s: %s\nlooking for a shorter story...\n",
+		      w.what, w.bad);
+
+	n = shorten(s, v, n, seed, what);
+	simplify(s, v, n, seed, what);
+	n = shorten(s, v, n, seed, what);
+
+	setup_print(s);
+	for (i=0; i<n; i++)
+		print_message("  %s %u %u, then %u ms\n", whatv[v[i].what],
+			      v[i].arg, v[i].arg2, v[i].wait);
+
+	(void)episode(s, v, n, seed, true);
+}
+
+
+/* ---- the tests -------------------------------------------------------- */
+
+
+static struct {
+	uint64_t seed;
+	unsigned long long steps;
+	unsigned long long only;
+	unsigned seconds;
+	unsigned walks;
+	bool has_only;
+	bool verbose;
+} opt = {.seed = 1, .steps = 1000000, .seconds = 80, .walks = 60};
+
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+
+static void test_random(void **state)
+{
+	const double start = seconds();
+	unsigned long long i = opt.has_only ? opt.only : 0;
+	struct action v[ACTIONS];
+	struct setup s;
+	(void)state;
+
+	print_message("seed %llu\n", (unsigned long long)opt.seed);
+
+	for (; total.steps < opt.steps; i++) {
+		size_t n, k;
+
+		chance[PLAN] = opt.seed * 1000003 + i;
+		setup_random(&s);
+		n = 10 + rnd(PLAN, ACTIONS - 10);
+		for (k=0; k<n; k++)
+			action_random(&v[k], &s);
+
+		if (!episode(&s, v, n, i, opt.verbose)) {
+			print_message("seed %llu, episode %llu\n",
+				      (unsigned long long)opt.seed, i);
+			tell(&s, v, n, i);
+			fail_msg("broken: %s: %s", w.what, w.bad);
+		}
+
+		if (opt.has_only || seconds() - start > opt.seconds)
+			break;
+	}
+}
+
+
+static void report(void)
+{
+	print_message("%llu steps, %llu episodes, %llu times at rest, %llu"
+		      " events, %llu REGISTERs, %llu moves\n", total.steps,
+		      total.episodes, total.settled, total.events,
+		      total.registers, total.moves);
+	print_message("in a minute at most: %llu exchanges, %llu REGISTERs,"
+		      " %llu moves; longest gap with a good server: %llu ms"
+		      " of %llu, largest share %.2f\n",
+		      (unsigned long long)total.exchanges_max,
+		      (unsigned long long)total.registers_max,
+		      (unsigned long long)total.moves_max,
+		      (unsigned long long)total.gap_max,
+		      (unsigned long long)total.gap_bound, total.share_max);
+}
+
+
+static bool options(int argc, char **argv)
+{
+	static const struct option longv[] = {
+		{"seed",    required_argument, NULL, 's'},
+		{"steps",   required_argument, NULL, 'n'},
+		{"seconds", required_argument, NULL, 't'},
+		{"walks",   required_argument, NULL, 'w'},
+		{"only",    required_argument, NULL, 'o'},
+		{"verbose", no_argument,       NULL, 'v'},
+		{NULL, 0, NULL, 0}
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longv, NULL)) != -1) {
+
+		switch (c) {
+
+		case 's': opt.seed    = strtoull(optarg, NULL, 10);  break;
+		case 'n': opt.steps   = strtoull(optarg, NULL, 10);  break;
+		case 't': opt.seconds = (unsigned)atoi(optarg);      break;
+		case 'w': opt.walks   = (unsigned)atoi(optarg);      break;
+		case 'o': opt.only    = strtoull(optarg, NULL, 10);
+			  opt.has_only = true;                       break;
+		case 'v': opt.verbose = true;                        break;
+		default:  return false;
+		}
+	}
+
+	return true;
+}
+
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest testv[] = {
+		cmocka_unit_test(test_random),
+	};
+	int err;
+
+	if (!options(argc, argv))
+		return 2;
+
+	err = cmocka_run_group_tests(testv, NULL, NULL);
+	report();
+
+	return err;
 }

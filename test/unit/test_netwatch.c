@@ -371,7 +371,11 @@ static void test_address_ip6(void **state)
 	if (!write_file("/proc/sys/net/ipv6/conf/v0/disable_ipv6", "0"))
 		skip();
 
+	/* the link's own address */
+	run("for i in $(seq 500); do ip -6 addr show dev v0 -tentative |"
+	    " grep -q fe80 && exit 0; sleep 0.01; done; exit 1");
 	settle();
+
 	run("ip addr add fd09::1/64 dev v0 nodad");
 	expect(AA_NET_UP);
 	run("ip addr change fd09::1/64 dev v0 valid_lft 1000"
