@@ -871,6 +871,23 @@ const struct ua *aa_account_hidden_match(const struct aa_account *acc,
 
 
 /**
+ * Does a Contact user belong to the account?
+ *
+ * @param acc   Account
+ * @param cuser User part of a Request-URI
+ *
+ * @return true if so
+ */
+bool aa_account_has_cuser(const struct aa_account *acc,
+			  const struct pl *cuser)
+{
+	return acc && (!pl_strcasecmp(cuser, ua_local_cuser(acc->own)) ||
+		       (acc->other &&
+			!pl_strcasecmp(cuser, ua_local_cuser(acc->other))));
+}
+
+
+/**
  * Something happened to a call of the line
  *
  * @param acc Account

@@ -41,6 +41,8 @@ bool aa_account_answer(struct aa_account *acc, const struct sip_msg *msg);
 const struct ua *aa_account_hidden_match(const struct aa_account *acc,
 					 const struct pl *cuser);
 
+bool aa_account_has_cuser(const struct aa_account *acc,
+			  const struct pl *cuser);
 void aa_account_call_seen(struct aa_account *acc, const struct ua *ua);
 bool aa_account_calls(const struct aa_account *acc);
 int  aa_account_auth(const struct aa_account *acc, char **user, char **pass);

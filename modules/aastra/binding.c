@@ -551,6 +551,8 @@ int aa_binding_register(struct aa_binding *b)
  */
 int aa_binding_unregister(struct aa_binding *b)
 {
+	int err;
+
 	if (!b)
 		return EINVAL;
 
@@ -561,7 +563,11 @@ int aa_binding_unregister(struct aa_binding *b)
 	b->leaving = true;
 	challenges_reset(b);
 
-	return request(b);
+	err = request(b);
+	if (err)
+		b->leaving = false;
+
+	return err;
 }
 
 

@@ -14,17 +14,17 @@
 #include "module.h"
 #include "command.h"
 #include "subscription.h"
+#include "lines.h"
 
 
-/* "N": a line that exists; nothing: all of them, where that is allowed */
-static int line_arg(struct re_printf *pf, const void *arg, bool optional,
-		    struct aa_line **linep)
+/* "N", or nothing where that is allowed: 0 */
+static int number_arg(struct re_printf *pf, const void *arg, bool optional,
+		      uint32_t *np)
 {
 	const struct cmd_arg *carg = arg;
 	struct pl num, rest;
-	struct aa_line *line;
 
-	*linep = NULL;
+	*np = 0;
 
 	if (!carg || !str_isset(carg->prm)) {
 		if (optional)
@@ -37,19 +37,36 @@ static int line_arg(struct re_printf *pf, const void *arg, bool optional,
 	if (re_regex(carg->prm, strlen(carg->prm), "[ ]*[0-9]+[~]*", NULL,
 		     &num, &rest) || num.p != carg->prm +
 	    strspn(carg->prm, " ") || num.l > 6 ||
-	    rest.l != strspn(rest.p, " ")) {
+	    rest.l != strspn(rest.p, " ") || !pl_u32(&num)) {
 		(void)re_hprintf(pf, "'%s' is not the number of a line\n",
 				 carg->prm);
 		return EINVAL;
 	}
 
-	line = aa_line_find(aa_module_phone(), pl_u32(&num));
-	if (!line) {
-		(void)re_hprintf(pf, "there is no line %r\n", &num);
+	*np = pl_u32(&num);
+
+	return 0;
+}
+
+
+/* The same of a line that exists; nothing: all of them */
+static int line_arg(struct re_printf *pf, const void *arg, bool optional,
+		    struct aa_line **linep)
+{
+	uint32_t n;
+	int err;
+
+	*linep = NULL;
+
+	err = number_arg(pf, arg, optional, &n);
+	if (err || !n)
+		return err;
+
+	*linep = aa_line_find(aa_module_phone(), n);
+	if (!*linep) {
+		(void)re_hprintf(pf, "there is no line %u\n", n);
 		return ENOENT;
 	}
-
-	*linep = line;
 
 	return 0;
 }
@@ -221,6 +238,34 @@ static int cmd_unsubscribe(struct re_printf *pf, void *arg)
 }
 
 
+static int cmd_config(struct re_printf *pf, void *arg)
+{
+	const struct aa_account_facts *facts = NULL;
+	uint32_t n = 0;
+	int err;
+
+	err = number_arg(pf, arg, true, &n);
+	if (err)
+		return err;
+
+	/* also of an account that is no line */
+	if (n && !aa_lines_facts(n, &facts)) {
+		(void)re_hprintf(pf, "there is no line %u\n", n);
+		return ENOENT;
+	}
+
+	return aa_config_print(pf, aa_lines_config(), n, facts);
+}
+
+
+static int cmd_reload(struct re_printf *pf, void *arg)
+{
+	(void)arg;
+
+	return aa_lines_reload(pf);
+}
+
+
 static const struct cmd cmdv[] = {
 {"aastra_subscribe", 0, CMD_PRM, "Aastra: subscribe line to event uri",
 							     cmd_subscribe },
@@ -233,6 +278,10 @@ static const struct cmd cmdv[] = {
 {"aastra_failback", 0, CMD_PRM, "Aastra: hold line on primary",
 							     cmd_failback },
 {"aastra_auto",     0, CMD_PRM, "Aastra: let line choose",   cmd_auto     },
+{"aastra_config",   0, CMD_PRM, "Aastra: keys in force of [line]",
+							     cmd_config   },
+{"aastra_reload",   0, 0,       "Aastra: read configuration again",
+							     cmd_reload   },
 {"aastra_probe",    0, CMD_PRM, "Aastra: try failed servers", cmd_probe   },
 };
 

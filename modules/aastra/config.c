@@ -716,6 +716,37 @@ bool aa_config_describes_line(const struct aa_config *cfg, uint32_t line)
 
 
 /**
+ * Find a file that had keys, is there still, and has none any more: half
+ * written, or another file
+ *
+ * @param old Configuration in force
+ * @param cfg Configuration that was read now
+ *
+ * @return Name of the first such file, NULL if there is none
+ */
+const char *aa_config_lost(const struct aa_config *old,
+			   const struct aa_config *cfg)
+{
+	struct le *a, *b;
+
+	for (a = old ? list_head(&old->sourcel) : NULL; a; a = a->next) {
+		const struct aa_source *was = a->data;
+
+		for (b = cfg ? list_head(&cfg->sourcel) : NULL; b;
+		     b = b->next) {
+			const struct aa_source *is = b->data;
+
+			if (was->keys && !is->keys &&
+			    !str_cmp(was->name, is->name))
+				return is->name;
+		}
+	}
+
+	return NULL;
+}
+
+
+/**
  * Get the next line that a key names, as aa_config_names_line() says it
  *
  * @param cfg  Configuration

@@ -139,6 +139,8 @@ int  aa_config_print(struct re_printf *pf, const struct aa_config *cfg,
 		     uint32_t line, const struct aa_account_facts *facts);
 const char *aa_config_str(const struct aa_config *cfg, uint32_t line,
 			  const char *key);
+const char *aa_config_lost(const struct aa_config *old,
+			   const struct aa_config *cfg);
 uint32_t aa_config_next_line(const struct aa_config *cfg, uint32_t line);
 bool aa_line_config_equal(const struct aa_line_config *a,
 			  const struct aa_line_config *b);

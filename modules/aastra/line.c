@@ -1390,7 +1390,7 @@ static bool flow_needed(const struct aa_line *line, const struct aa_flow *flow)
 	const struct le *le;
 
 	/* they are unsubscribed over the path that they are leaving */
-	if (aa_subs_leaving(line->subs))
+	if (flow == line->subs_flow || aa_subs_leaving(line->subs))
 		return true;
 
 	if (path_uses_flow(line->cur, flow) || path_uses_flow(line->next, flow))
@@ -1536,6 +1536,23 @@ static void abandon_next(struct aa_line *line)
 }
 
 
+/*
+ * No registrar answers, so nothing can be registered; but the proxy is chosen
+ * apart from it, and calls shall leave through one that works.
+ */
+static bool only_calls_move(const struct aa_line *line)
+{
+	const struct aa_path *next = line->next;
+
+	return line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
+		!aa_line_registered(line) &&
+		next->use[AA_ROLE_PROXY] != line->use[AA_ROLE_PROXY] &&
+		(!line->cur || next->use[AA_ROLE_REGISTRAR] ==
+		 line->cur->use[AA_ROLE_REGISTRAR]) &&
+		aa_flow_state(next->flow) == AA_FLOW_DOWN;
+}
+
+
 static void steer(struct aa_line *line, const struct aa_policy_out *out)
 {
 	struct aa_path *cur = line->cur;
@@ -1571,6 +1588,13 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		}
 	}
 
+	if (only_calls_move(line)) {
+		if (line->cur)
+			commit_story(line, line->next, line->cur);
+		commit(line);
+		return;
+	}
+
 	attempt(line, line->next);
 }
 
@@ -1580,7 +1604,7 @@ static bool on_its_way(const struct aa_line *line)
 {
 	return (line->next && aa_binding_pending(line->next->b)) ||
 		(line->cur && aa_binding_pending(line->cur->b)) ||
-		(line->next &&
+		(line->next && aa_flow_kept(line->next->flow) &&
 		 aa_flow_state(line->next->flow) == AA_FLOW_CONNECTING) ||
 		(line->cur && aa_flow_kept(line->cur->flow) &&
 		 aa_flow_state(line->cur->flow) == AA_FLOW_CONNECTING);
@@ -1636,8 +1660,10 @@ static void subscriptions(struct aa_line *line)
 				  aa_flow_state(old) == AA_FLOW_UP :
 				  aa_flow_state(old) != AA_FLOW_DOWN);
 
-	if (!aa_subs_path_set(line->subs, &prm))
+	if (!aa_subs_path_set(line->subs, &prm) && line->subs_flow != flow) {
 		line->subs_flow = flow;
+		aa_line_kick(line);     /* the old one may be closed        */
+	}
 }
 
 
@@ -1738,8 +1764,11 @@ static void schedule(struct aa_line *line)
 		}
 	}
 
-	if (line->cur)
+	if (line->cur) {
 		at = earliest(at, line->cur->retry_at, now);
+		at = earliest(at, aa_binding_until(line->cur->b), now);
+	}
+
 	if (line->next)
 		at = earliest(at, line->next->retry_at, now);
 

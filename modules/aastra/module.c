@@ -21,6 +21,7 @@
 #include "netwatch.h"
 #include "tlsguard.h"
 #include "warm.h"
+#include "lines.h"
 #include "module.h"
 
 
@@ -53,253 +54,19 @@
 
 
 enum {
-	SAVE_DELAY_MS = 100,    /* several changes are written once         */
-	LOOK_MS       = 1000,   /* for accounts that come without an event  */
-	ACCOUNTS_MAX = 10000    /* accounts looked at in one go             */
+	SAVE_DELAY_MS = 100     /* several changes are written once         */
 };
 
 
 static struct {
 	struct aa_phone phone;
-	struct aa_config *cfg;
 	struct sip_lsnr *lsnr;
-	struct list ignorel;    /* user agents that are not ours            */
-	struct tmr tmr;         /* looks for accounts without an event      */
 	struct aa_netwatch *netwatch;
 	struct sa laddr[2];     /* of libre's UDP and TCP transports        */
 	struct tmr tmr_save;    /* what lines remember is to be written     */
 	char path_warm[512];    /* where                                    */
-	uint32_t count;         /* lines so far                             */
-	bool late;              /* loaded after account.so                  */
 	bool closing;
 } aastra;
-
-
-/** A user agent that was looked at and left alone */
-struct ignored {
-	struct le le;
-	const struct ua *ua;
-};
-
-
-static void ignored_destructor(void *arg)
-{
-	struct ignored *ig = arg;
-
-	list_unlink(&ig->le);
-}
-
-
-static struct ignored *ignored_find(const struct ua *ua)
-{
-	struct le *le;
-
-	for (le = list_head(&aastra.ignorel); le; le = le->next) {
-		struct ignored *ig = le->data;
-
-		if (ig->ua == ua)
-			return ig;
-	}
-
-	return NULL;
-}
-
-
-static void ignore(const struct ua *ua)
-{
-	struct ignored *ig = mem_zalloc(sizeof(*ig), ignored_destructor);
-
-	if (!ig)
-		return;
-
-	ig->ua = ua;
-	list_append(&aastra.ignorel, &ig->le, ig);
-}
-
-
-static void config_handler(enum aa_config_level level, const char *text,
-			   void *arg)
-{
-	(void)arg;
-
-	if (level == AA_CONFIG_WARN)
-		warning("aastra: %s\n", text);
-	else
-		info("aastra: %s\n", text);
-}
-
-
-/* ---- what an account says --------------------------------------------- */
-
-
-static enum aa_transport transport_of(const struct pl *params)
-{
-	struct pl tp;
-
-	if (msg_param_decode(params, "transport", &tp))
-		return AA_TRANSPORT_UNSET;
-
-	if (0 == pl_strcasecmp(&tp, "udp"))
-		return AA_TRANSPORT_UDP;
-	if (0 == pl_strcasecmp(&tp, "tcp"))
-		return AA_TRANSPORT_TCP;
-	if (0 == pl_strcasecmp(&tp, "tls"))
-		return AA_TRANSPORT_TLS;
-
-	return AA_TRANSPORT_UNSET;
-}
-
-
-static void facts_of(struct aa_account_facts *facts, char *user, size_t sz,
-		     const struct account *acc)
-{
-	const struct uri *luri = account_luri(acc);
-	const char *outbound = account_outbound(acc, 0);
-	struct uri uri;
-	struct pl pl;
-
-	memset(facts, 0, sizeof(*facts));
-
-	(void)pl_strcpy(&luri->user, user, sz);
-	facts->user = user;
-	(void)pl_strcpy(&luri->host, facts->domain.host,
-			sizeof(facts->domain.host));
-	facts->domain.port = luri->port;
-	facts->regint      = account_regint(acc);
-	facts->transport   = transport_of(&luri->params);
-
-	if (!str_isset(outbound))
-		return;
-
-	pl_set_str(&pl, outbound);
-	if (uri_decode(&uri, &pl))
-		return;
-
-	(void)pl_strcpy(&uri.host, facts->outbound.host,
-			sizeof(facts->outbound.host));
-	facts->outbound.port = uri.port;
-	if (transport_of(&uri.params) != AA_TRANSPORT_UNSET)
-		facts->transport = transport_of(&uri.params);
-}
-
-
-static enum sip_transp transp_of(enum aa_transport tp)
-{
-	switch (tp) {
-
-	case AA_TRANSPORT_TCP: return SIP_TRANSP_TCP;
-	case AA_TRANSPORT_TLS: return SIP_TRANSP_TLS;
-	default:               return SIP_TRANSP_UDP;
-	}
-}
-
-
-/* ---- lines ------------------------------------------------------------ */
-
-
-static int line_adopt(struct ua *ua, uint32_t n)
-{
-	struct aa_account_facts facts;
-	struct aa_line_config lc;
-	struct aa_account *acc = NULL;
-	struct aa_line *line;
-	char user[128];
-	int err;
-
-	facts_of(&facts, user, sizeof(user), ua_account(ua));
-
-	err = aa_config_line(aastra.cfg, n, &facts, &lc);
-	if (err)
-		return err;
-
-	if (aa_compat_mwi_wished(ua_account(ua)))
-		lc.explicit_mwi = true;
-	aa_compat_mwi_off(ua_account(ua));
-
-	err = aa_account_adopt(&acc, ua);
-	if (err)
-		return err;
-
-	err = aa_line_alloc(&line, &aastra.phone, &lc, acc,
-			    transp_of(lc.transport));
-	if (err) {
-		aa_account_release(acc);
-		return err;
-	}
-
-	info("aastra: line %u: %s, %s, outbound support %s\n", n,
-	     account_aor(ua_account(ua)), aa_scenario_name(lc.scenario),
-	     lc.outbound ? "on" : "off");
-
-	aa_warm_load(line, aastra.path_warm);
-	aa_line_start(line);
-
-	return 0;
-}
-
-
-static bool is_ours(struct ua *ua)
-{
-	const struct account *acc = ua_account(ua);
-
-	if (aa_compat_account_prio(acc) > 0) {
-		info("aastra: %s has prio > 0 and is left to serreg\n",
-		     account_aor(acc));
-		return false;
-	}
-
-	return true;
-}
-
-
-/*
- * Every account in the list has a number, in the order of the accounts file,
- * whether it becomes a line or not.
- */
-static void ua_appeared(struct ua *ua)
-{
-	const struct account *acc = ua_account(ua);
-	uint32_t n;
-	int err;
-
-	if (!ua || !acc || aa_line_find_ua(&aastra.phone, ua) ||
-	    ignored_find(ua))
-		return;
-
-	n = ++aastra.count;
-
-	if (!is_ours(ua) || (account_regint(acc) == 0 &&
-			     !aa_config_names_line(aastra.cfg, n))) {
-		ignore(ua);
-		return;
-	}
-
-	err = line_adopt(ua, n);
-	if (err) {
-		warning("aastra: line %u: %s could not be taken over (%m)\n",
-			n, account_aor(acc), err);
-		ignore(ua);
-	}
-}
-
-
-/*
- * Accounts that do not register are created without any event.  So as long as
- * a key names a line that is not there, its account is looked for.
- */
-static void look_around(void *arg)
-{
-	const struct le *le;
-	unsigned n = 0;
-	(void)arg;
-
-	for (le = list_head(uag_list()); le && n < ACCOUNTS_MAX;
-	     le = le->next, n++)
-		ua_appeared(le->data);
-
-	if (aa_config_max_line(aastra.cfg) > aastra.count)
-		tmr_start(&aastra.tmr, LOOK_MS, look_around, NULL);
-}
 
 
 /* ---- the phone's own network ------------------------------------------ */
@@ -394,7 +161,7 @@ static void ua_registering(struct ua *ua)
 	look_at_transports();
 
 	/* the ones before it in the list have the lower numbers */
-	look_around(NULL);
+	aa_lines_look();
 
 	line = aa_line_find_ua(&aastra.phone, ua);
 	if (!line)
@@ -410,7 +177,7 @@ static void ua_registering(struct ua *ua)
 
 static void ua_disappears(struct ua *ua)
 {
-	mem_deref(ignored_find(ua));
+	aa_lines_ua_gone(ua);
 	aa_line_end(aa_line_find_ua(&aastra.phone, ua), ua);
 }
 
@@ -463,6 +230,7 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 	case AA_EVENT_CALL_CLOSED:
 		line = aa_line_find_ua(&aastra.phone, ua);
 		aa_callmove_closed(line, call, prm);
+		aa_lines_call_closed();
 		kick_all();
 		break;
 
@@ -517,6 +285,10 @@ static void request_redirect(const struct sip_msg *msg)
 		const struct ua *ua = aa_account_hidden_match(line->acc,
 							      &msg->uri.user);
 
+		if (!ua && line->old && line->old->acc != line->acc &&
+		    aa_account_has_cuser(line->old->acc, &msg->uri.user))
+			ua = aa_account_shown(line->acc);
+
 		if (ua) {
 			pl_set_str(&m->uri.user, ua_local_cuser(ua));
 			return;
@@ -532,7 +304,8 @@ static bool notify_handler(const struct sip_msg *msg)
 	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
 		const struct aa_line *line = le->data;
 
-		if (aa_subs_notify(line->subs, msg))
+		if (aa_subs_notify(line->subs, msg) ||
+		    (line->old && aa_subs_notify(line->old->subs, msg)))
 			return true;
 	}
 
@@ -680,7 +453,7 @@ static void changed_handler(void)
 /* The phones' key first, then what baresip itself is told */
 static void trust_init(const char *path)
 {
-	const char *key = aa_config_str(aastra.cfg, 0,
+	const char *key = aa_config_str(aa_lines_config(), 0,
 					"sips trusted certificates");
 	char cafile[512] = "", capath[512] = "";
 	int err;
@@ -716,7 +489,7 @@ static void trust_init(const char *path)
  */
 struct aa_phone *aa_module_phone(void)
 {
-	look_around(NULL);
+	aa_lines_look();
 
 	return &aastra.phone;
 }
@@ -729,7 +502,7 @@ struct aa_phone *aa_module_phone(void)
  */
 const struct aa_config *aa_module_config(void)
 {
-	return aastra.cfg;
+	return aa_lines_config();
 }
 
 
@@ -753,7 +526,7 @@ static int module_init(void)
 		aastra.path_warm[0] = '\0';
 	aastra.phone.changedh = changed_handler;
 
-	err = aa_config_alloc(&aastra.cfg, path, config_handler, NULL);
+	err = aa_lines_init(&aastra.phone, path, aastra.path_warm);
 	if (err) {
 		warning("aastra: configuration could not be read (%m)\n", err);
 		return err;
@@ -775,8 +548,7 @@ static int module_init(void)
 	if (err)
 		goto out;
 
-	aastra.late = !list_isempty(uag_list());
-	if (aastra.late)
+	if (!list_isempty(uag_list()))
 		info("aastra: loaded after account.so: taking over the"
 		     " accounts that are there\n");
 
@@ -784,13 +556,13 @@ static int module_init(void)
 	if (aa_netwatch_alloc(&aastra.netwatch, net_handler, NULL))
 		info("aastra: changes of the network are not heard of\n");
 
-	tmr_start(&aastra.tmr, 0, look_around, NULL);
+	aa_lines_begin();
 
  out:
 	if (err) {
 		aa_compat_close();
 		aastra.lsnr = mem_deref(aastra.lsnr);
-		aastra.cfg  = mem_deref(aastra.cfg);
+		aa_lines_close();
 	}
 
 	return err;
@@ -802,7 +574,6 @@ static int module_close(void)
 	struct le *le;
 
 	aastra.closing = true;
-	tmr_cancel(&aastra.tmr);
 	aastra.netwatch = mem_deref(aastra.netwatch);
 	if (tmr_isrunning(&aastra.tmr_save)) {
 		tmr_cancel(&aastra.tmr_save);
@@ -820,8 +591,7 @@ static int module_close(void)
 
 	list_flush(&aastra.phone.farewelll);
 	list_flush(&aastra.phone.flowl);
-	list_flush(&aastra.ignorel);
-	aastra.cfg = mem_deref(aastra.cfg);
+	aa_lines_close();
 	aa_tlsguard_close();
 
 	return 0;

@@ -3,8 +3,10 @@ real presence servers. What the servers know of their watchers is read from
 their own tables."""
 
 import contextlib
+import os
 import re
 import sqlite3
+import subprocess
 import threading
 import time
 
@@ -35,18 +37,11 @@ class Site(Row):
         if lamps:
             config.append("sip line1 subscribe: " + ", ".join(lamps))
         defines.setdefault("PRESENCE_SUBS_DB", 1)
-        super().__init__(lab, row, transport, config=config,
+        super().__init__(lab, row, transport, config=config, start=False,
                          PRESENCE_DB=True, **defines)
-
-    def _server(self, host):
-        server = super()._server(host)
-        path = database(server)
-        if path:
-            # Kamailio does not wait for a lock: with a write-ahead log, no
-            # reader takes any from it
-            with contextlib.closing(sqlite3.connect(path)) as db:
-                db.execute("PRAGMA journal_mode=WAL")
-        return server
+        for server in lab.servers:
+            patient(server, lab.dir)
+            server.start()
 
     def notifier(self, rank):
         """The server that knows the states there."""
@@ -113,6 +108,39 @@ class Site(Row):
         if not self.core:
             return found
         return found[:-1] if len(found) != len({w[:2] for w in found}) else []
+
+
+PATIENCE = """
+#include <dlfcn.h>
+int sqlite3_busy_timeout(void *db, int ms);
+int sqlite3_open_v2(const char *name, void **dbp, int flags, const char *vfs)
+{
+	int (*open)(const char *, void **, int, const char *) =
+		dlsym((void *)-1L, "sqlite3_open_v2");
+	int err = open(name, dbp, flags, vfs);
+
+	if (!err)
+		sqlite3_busy_timeout(*dbp, 2000);
+	return err;
+}
+"""
+
+
+def patient(server, folder):
+    """Kamailio's processes, and whoever reads the table, share one SQLite
+    file, and db_sqlite gives up at once where another one has it. Let it wait
+    its turn."""
+    so = os.path.join(folder, "patience.so")
+    if not os.path.exists(so):
+        lib = next(x for x in (
+            "/usr/lib/%s/libsqlite3.so.0" % m for m in (
+                os.uname().machine + "-linux-gnu", ""))
+            if os.path.exists(x))
+        subprocess.run(["cc", "-shared", "-fPIC", "-O", "-w", "-x", "c", "-",
+                        "-x", "none", lib, "-ldl", "-o", so],
+                       input=PATIENCE, text=True, check=True)
+    argv = server.argv
+    server.argv = lambda: ["env", "LD_PRELOAD=" + so, *argv()]
 
 
 def user_of(text):

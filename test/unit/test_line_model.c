@@ -193,7 +193,7 @@ struct host {
 	enum host_state st;
 	unsigned epoch;         /* process                                  */
 	unsigned nat;           /* how it sees the phone, UDP               */
-	uint64_t down_at;       /* when a flow to it failed                 */
+	uint64_t down_at;       /* until when a flow to it was down         */
 	uint64_t to_at;         /* packets do not overtake one another      */
 	uint64_t from_at;
 };
@@ -524,6 +524,17 @@ static uint64_t latency(void)
 }
 
 
+/* One packet after the other */
+static uint64_t on_the_way(uint64_t *latest)
+{
+	const uint64_t at = vclock.now + latency();
+
+	*latest = MAX(*latest, at);
+
+	return *latest - vclock.now;
+}
+
+
 static bool lost(void)
 {
 	return w.set.loss && percent(WORLD, w.set.loss);
@@ -774,8 +785,7 @@ static int transmit(const struct msg *m)
 		return 0;
 
 	pkt = pkt_alloc(&w.airl, m);
-	h->to_at = MAX(h->to_at, vclock.now + latency());
-	tmr_start(&pkt->tmr, h->to_at - vclock.now, arrive_handler, pkt);
+	tmr_start(&pkt->tmr, on_the_way(&h->to_at), arrive_handler, pkt);
 
 	return 0;
 }
@@ -878,8 +888,7 @@ static void reply(const struct msg *m, const struct resp *r, unsigned conn,
 	pkt = pkt_alloc(&w.airl, m);
 	pkt->r    = *r;
 	pkt->conn = conn;
-	h->from_at = MAX(h->from_at, vclock.now + latency());
-	tmr_start(&pkt->tmr, h->from_at - vclock.now + later, back_handler,
+	tmr_start(&pkt->tmr, on_the_way(&h->from_at) + later, back_handler,
 		  pkt);
 }
 
@@ -1217,8 +1226,7 @@ static void host_set(int host, enum host_state st)
 			m.hop  = host;
 			pkt = pkt_alloc(&w.airl, &m);
 			pkt->conn = h->conn.id;
-			h->from_at = MAX(h->from_at, vclock.now + latency());
-			tmr_start(&pkt->tmr, h->from_at - vclock.now,
+			tmr_start(&pkt->tmr, on_the_way(&h->from_at),
 				  arrive_handler, pkt);
 		}
 	}
@@ -1366,6 +1374,8 @@ static void flow_state_set(struct aa_flow *flow, enum aa_flow_state state)
 	    flow->route == NOBODY ? "" : " (behind a proxy)",
 	    aa_flow_state_name(flow->state), aa_flow_state_name(state),
 	    flow->reason);
+	if (flow->state == AA_FLOW_DOWN)
+		w.hostv[flow->host].down_at = vclock.now;
 	flow->state = state;
 	flow->since = vclock.now;
 }
@@ -1419,7 +1429,6 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 	wait = MAX(wait, (uint64_t)retry_after * 1000);
 	tmr_start(&flow->tmr, wait, probe_handler, flow);
 
-	w.hostv[flow->host].down_at = vclock.now;
 	if (flow->state != AA_FLOW_DOWN) {
 		flow_state_set(flow, AA_FLOW_DOWN);
 		flow_notify(flow);
@@ -2777,12 +2786,13 @@ static bool has_live_binding(unsigned line)
 }
 
 
-static enum aa_rank held(const struct aa_line *line)
+/* Where the user holds it, on the axis of a role */
+static enum aa_rank held(const struct aa_line *line, enum aa_role role)
 {
 	switch (line->mode) {
 
 	case AA_MODE_PRIMARY: return P;
-	case AA_MODE_BACKUP:  return hop_of(B) != NOBODY ? B : P;
+	case AA_MODE_BACKUP:  return server(role, B) != NOBODY ? B : P;
 	default:              return AA_RANK_NONE;
 	}
 }
@@ -2806,7 +2816,8 @@ static void check_gap(struct watch *wl)
 	for (rank=P; rank<=B; rank++) {
 
 		if (!w.ok_since[rank] ||
-		    (held(line) && (int)held(line) != rank))
+		    (held(line, route_role()) &&
+		     (int)held(line, route_role()) != rank))
 			continue;
 
 		since = MAX(wl->gap_since, w.ok_since[rank]);
@@ -2862,12 +2873,12 @@ static void check_move(const struct watch *wl)
 	const enum aa_role role = route_role();
 	int i;
 
-	if (held(line)) {
+	if (held(line, role)) {
 		if (vclock.now - wl->mode_since > 1000 &&
-		    line->use[role] != held(line))
+		    line->use[role] != held(line, role))
 			broken("held", "line %u is held on the %s, and"
 			       " moved", line->cfg.line,
-			       aa_rank_name(held(line)));
+			       aa_rank_name(held(line, role)));
 		return;
 	}
 
@@ -3027,14 +3038,15 @@ static bool flow_answers(enum aa_role role, enum aa_rank rank)
 
 
 /* Where it should be, or AA_RANK_NONE where more than one place is right */
-static enum aa_rank expected(const struct watch *wl, bool primary, bool backup)
+static enum aa_rank expected(const struct watch *wl, enum aa_role role,
+			     bool primary, bool backup)
 {
 	const struct aa_line *line = wl->line;
+	const enum aa_rank on = held(line, role);
 
 	/* until the server it is held on works, it stays where it is */
-	if (held(line))
-		return (held(line) == P ? primary : backup) ? held(line) :
-			AA_RANK_NONE;
+	if (on)
+		return (on == P ? primary : backup) ? on : AA_RANK_NONE;
 
 	if (primary && backup) {
 		switch (line->cfg.failback) {
@@ -3059,10 +3071,7 @@ static void check_place(const struct watch *wl)
 	const struct aa_line *line = wl->line;
 	const enum aa_role role = route_role();
 	const bool primary = path_good(P), backup = path_good(B);
-	enum aa_rank want = expected(wl, primary, backup);
-
-	if (hop_of(B) == NOBODY && want)
-		want = P;
+	enum aa_rank want = expected(wl, role, primary, backup);
 
 	if (want && (!line->cur || line->cur->use[role] != want))
 		broken("at rest", "line %u is not on the %s",
@@ -3082,7 +3091,8 @@ static void check_place(const struct watch *wl)
 	    (!primary && !backup))
 		return;
 
-	want = expected(wl, flow_answers(PROXY, P), flow_answers(PROXY, B));
+	want = expected(wl, PROXY, flow_answers(PROXY, P),
+			flow_answers(PROXY, B));
 	if (want && (!line->cur || line->cur->use[PROXY] != want))
 		broken("at rest", "line %u does not use the %s proxy",
 		       line->cfg.line, aa_rank_name(want));
@@ -3659,6 +3669,7 @@ static void act(const struct action *a)
 
 	case MODE:
 		wl->mode_since = vclock.now;
+		wl->asked_at   = vclock.now;
 		aa_line_mode_set(wl->line, (enum aa_mode)a->arg2);
 		break;
 

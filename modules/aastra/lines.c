@@ -1,0 +1,1178 @@
+/**
+ * @file lines.c  Which lines there are: taken over, made, changed, ended
+ *
+ * Every account in baresip's list has a place here, in the order of the
+ * accounts file.  It has a number, and may be a line.  A line that the
+ * configuration describes (`sip lineN user name`) needs no entry in the
+ * accounts file: its account is made here.
+ *
+ * baresip's lists are not changed from within its events, but from a timer.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "account.h"
+#include "line.h"
+#include "warm.h"
+#include "lines.h"
+
+
+enum {
+	LOOK_MS       = 1000,   /* for accounts that come without an event  */
+	CALL_WAIT_MS  = 1000,   /* for the end of a call, beside the event  */
+	ACCOUNTS_MAX  = 10000,  /* accounts looked at in one go             */
+	REGINT_DEFAULT = 3600
+};
+
+/** What an account is to the module */
+enum kind {
+	KIND_LINE,              /* a line                                   */
+	KIND_SILENT,            /* a line that shall not register           */
+	KIND_LEFT,              /* left to baresip                          */
+	KIND_LEAVING,           /* another account is taking its place      */
+	KIND_REMOVED            /* to be freed                              */
+};
+
+/** An account in baresip's list */
+struct place {
+	struct le le;
+	uint32_t n;             /* number of the line                       */
+	struct ua *ua;
+	enum kind kind;
+	bool made;              /* by us, from keys                         */
+	bool mwi;               /* the account wants message waiting        */
+	bool waits;             /* for the end of a call, to be changed     */
+	char user[128];
+	struct aa_account_facts facts; /* as it was before it was a line    */
+	struct aa_line_config cfg;     /* as it was made                    */
+};
+
+
+static struct {
+	struct aa_phone *phone;
+	struct aa_config *cfg;
+	struct list placel;     /* by number (struct place)                 */
+	struct tmr tmr;         /* looks for accounts without an event      */
+	struct tmr tmr_work;    /* baresip's list is to be put in order     */
+	char conf_path[512];
+	char warm_path[512];
+	uint32_t count;         /* accounts so far that were not made here  */
+	bool arranged;
+} lines;
+
+
+static void place_change(struct re_printf *pf, struct place *pl,
+			 unsigned *count);
+static void work_handler(void *arg);
+
+
+static void config_handler(enum aa_config_level level, const char *text,
+			   void *arg)
+{
+	(void)arg;
+
+	if (level == AA_CONFIG_WARN)
+		warning("aastra: %s\n", text);
+	else
+		info("aastra: %s\n", text);
+}
+
+
+/* ---- places ----------------------------------------------------------- */
+
+
+static void place_destructor(void *arg)
+{
+	struct place *pl = arg;
+
+	list_unlink(&pl->le);
+
+	/* passwords */
+	memset(&pl->cfg, 0, sizeof(pl->cfg));
+}
+
+
+static struct place *place_alloc(struct ua *ua, uint32_t n)
+{
+	struct place *pl = mem_zalloc(sizeof(*pl), place_destructor);
+	struct le *le;
+
+	if (!pl)
+		return NULL;
+
+	pl->ua   = ua;
+	pl->n    = n;
+	pl->kind = KIND_LEFT;
+
+	for (le = list_tail(&lines.placel); le; le = le->prev) {
+		const struct place *other = le->data;
+
+		if (other->n <= n)
+			break;
+	}
+
+	if (le)
+		list_insert_after(&lines.placel, le, &pl->le, pl);
+	else
+		list_prepend(&lines.placel, &pl->le, pl);
+
+	return pl;
+}
+
+
+static struct place *place_find_ua(const struct ua *ua)
+{
+	struct le *le;
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		struct place *pl = le->data;
+
+		if (pl->ua == ua)
+			return pl;
+	}
+
+	return NULL;
+}
+
+
+static struct place *place_find(uint32_t n)
+{
+	struct le *le;
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		struct place *pl = le->data;
+
+		if (pl->n == n && pl->kind != KIND_REMOVED &&
+		    pl->kind != KIND_LEAVING)
+			return pl;
+	}
+
+	return NULL;
+}
+
+
+static void work_soon(uint32_t ms)
+{
+	if (ms && tmr_isrunning(&lines.tmr_work))
+		return;
+
+	tmr_start(&lines.tmr_work, ms, work_handler, NULL);
+}
+
+
+/* Nothing of it goes to the wire any more */
+static void silence(struct ua *ua)
+{
+	struct account *acc = ua_account(ua);
+	int err;
+
+	err  = account_set_regint(acc, 0);
+	err |= account_set_sipnat(acc, NULL);
+	if (!err)
+		err = ua_update_account(ua);
+	if (err)
+		warning("aastra: %s: could not be kept from registering"
+			" (%m)\n", account_aor(acc), err);
+}
+
+
+static void place_remove(struct place *pl)
+{
+	if (pl->kind == KIND_REMOVED)
+		return;
+
+	pl->kind = KIND_REMOVED;
+	silence(pl->ua);
+	work_soon(0);
+}
+
+
+static void unused_handler(struct ua *ua)
+{
+	struct place *pl = place_find_ua(ua);
+
+	if (pl)
+		place_remove(pl);
+}
+
+
+/* ---- what an account says --------------------------------------------- */
+
+
+static enum aa_transport transport_of(const struct pl *params)
+{
+	struct pl tp;
+
+	if (msg_param_decode(params, "transport", &tp))
+		return AA_TRANSPORT_UNSET;
+
+	if (0 == pl_strcasecmp(&tp, "udp"))
+		return AA_TRANSPORT_UDP;
+	if (0 == pl_strcasecmp(&tp, "tcp"))
+		return AA_TRANSPORT_TCP;
+	if (0 == pl_strcasecmp(&tp, "tls"))
+		return AA_TRANSPORT_TLS;
+
+	return AA_TRANSPORT_UNSET;
+}
+
+
+static void facts_of(struct place *pl, const struct account *acc)
+{
+	struct aa_account_facts *facts = &pl->facts;
+	const struct uri *luri = account_luri(acc);
+	const char *outbound = account_outbound(acc, 0);
+	struct uri uri;
+	struct pl str;
+
+	(void)pl_strcpy(&luri->user, pl->user, sizeof(pl->user));
+	facts->user = pl->user;
+	(void)pl_strcpy(&luri->host, facts->domain.host,
+			sizeof(facts->domain.host));
+	facts->domain.port = luri->port;
+	facts->regint      = account_regint(acc);
+	facts->transport   = transport_of(&luri->params);
+
+	if (!str_isset(outbound))
+		return;
+
+	pl_set_str(&str, outbound);
+	if (uri_decode(&uri, &str))
+		return;
+
+	(void)pl_strcpy(&uri.host, facts->outbound.host,
+			sizeof(facts->outbound.host));
+	facts->outbound.port = uri.port;
+	if (transport_of(&uri.params) != AA_TRANSPORT_UNSET)
+		facts->transport = transport_of(&uri.params);
+}
+
+
+static enum sip_transp transp_of(enum aa_transport tp)
+{
+	switch (tp) {
+
+	case AA_TRANSPORT_TCP: return SIP_TRANSP_TCP;
+	case AA_TRANSPORT_TLS: return SIP_TRANSP_TLS;
+	default:               return SIP_TRANSP_UDP;
+	}
+}
+
+
+/* What the line of a place shall be */
+static int settings_of(const struct place *pl, struct aa_line_config *lc)
+{
+	int err;
+
+	err = aa_config_line(lines.cfg, pl->n, pl->made ? NULL : &pl->facts,
+			     lc);
+	if (!err && pl->mwi)
+		lc->explicit_mwi = true;
+
+	return err;
+}
+
+
+/* Does the configuration make a line of this account? */
+static bool is_wanted(const struct place *pl)
+{
+	return pl->made || pl->facts.regint ||
+		aa_config_names_line(lines.cfg, pl->n);
+}
+
+
+/* ---- adopted lines ---------------------------------------------------- */
+
+
+static void say_line(const struct place *pl, const char *what)
+{
+	info("aastra: line %u%s: %s, %s, outbound support %s\n", pl->n, what,
+	     account_aor(ua_account(pl->ua)),
+	     aa_scenario_name(pl->cfg.scenario),
+	     pl->cfg.outbound ? "on" : "off");
+}
+
+
+/* pl->cfg says how; old: the line in whose place it comes, or NULL */
+static int line_begin(struct place *pl, struct aa_line *old, const char *what)
+{
+	const enum sip_transp tp = transp_of(pl->cfg.transport);
+	struct aa_account *acc = NULL;
+	struct aa_line *line;
+	int err;
+
+	aa_compat_mwi_off(ua_account(pl->ua));
+
+	err = aa_account_adopt(&acc, pl->ua);
+	if (err)
+		return err;
+
+	if (old)
+		err = aa_line_replace(&line, old, &pl->cfg, acc, tp, what);
+	else
+		err = aa_line_alloc(&line, lines.phone, &pl->cfg, acc, tp);
+	if (err) {
+		aa_account_release(acc);
+		return err;
+	}
+
+	pl->kind = KIND_LINE;
+	say_line(pl, old ? " changed" : "");
+
+	if (!old)
+		aa_warm_load(line, lines.warm_path);
+	aa_line_start(line);
+
+	return 0;
+}
+
+
+static void be_silent(struct place *pl)
+{
+	pl->kind = KIND_SILENT;
+	silence(pl->ua);
+	info("aastra: line %u: %s has no registrar and does not register\n",
+	     pl->n, account_aor(ua_account(pl->ua)));
+}
+
+
+/*
+ * Every account in the list has a number, in the order of the accounts file,
+ * whether it becomes a line or not.
+ */
+static void ua_appeared(struct ua *ua)
+{
+	struct account *acc = ua_account(ua);
+	struct place *pl;
+	int err;
+
+	if (!ua || !acc || place_find_ua(ua) ||
+	    aa_line_find_ua(lines.phone, ua))
+		return;
+
+	pl = place_alloc(ua, ++lines.count);
+	if (!pl)
+		return;
+
+	facts_of(pl, acc);
+	pl->mwi = aa_compat_mwi_wished(acc);
+
+	if (aa_compat_account_prio(acc) > 0) {
+		info("aastra: %s has prio > 0 and is left to serreg\n",
+		     account_aor(acc));
+		return;
+	}
+
+	if (aa_config_describes_line(lines.cfg, pl->n)) {
+		info("aastra: line %u is described by its user name: the"
+		     " account %s is ignored\n", pl->n, account_aor(acc));
+		place_remove(pl);
+		return;
+	}
+
+	aa_config_check_line(lines.cfg, pl->n, &pl->facts);
+
+	if (!is_wanted(pl))
+		return;
+
+	err = settings_of(pl, &pl->cfg);
+	if (!err && !pl->cfg.registers) {
+		be_silent(pl);
+		return;
+	}
+	if (!err)
+		err = line_begin(pl, NULL, NULL);
+	if (err)
+		warning("aastra: line %u: %s could not be taken over (%m)\n",
+			pl->n, account_aor(acc), err);
+
+	if (lines.arranged)
+		work_soon(0);
+}
+
+
+static void look_handler(void *arg)
+{
+	(void)arg;
+
+	aa_lines_look();
+}
+
+
+/**
+ * Look for accounts that were not seen yet
+ *
+ * Accounts that do not register are created without any event.  So as long as
+ * a key names a line that is not there, its account is looked for.
+ */
+void aa_lines_look(void)
+{
+	const struct le *le;
+	unsigned n = 0;
+
+	for (le = list_head(uag_list()); le && n < ACCOUNTS_MAX;
+	     le = le->next, n++)
+		ua_appeared(le->data);
+
+	if (aa_config_max_line(lines.cfg) > lines.count)
+		tmr_start(&lines.tmr, LOOK_MS, look_handler, NULL);
+}
+
+
+/* ---- lines that are made from keys ------------------------------------ */
+
+
+static int print_host(struct re_printf *pf, const struct aa_server *srv)
+{
+	const bool ipv6 = strchr(srv->host, ':') && srv->host[0] != '[';
+
+	return re_hprintf(pf, "%s%s%s", ipv6 ? "[" : "", srv->host,
+			  ipv6 ? "]" : "");
+}
+
+
+static const char *transport_param(enum aa_transport tp)
+{
+	switch (tp) {
+
+	case AA_TRANSPORT_UDP: return ";transport=udp";
+	case AA_TRANSPORT_TCP: return ";transport=tcp";
+	case AA_TRANSPORT_TLS: return ";transport=tls";
+	default:               return "";
+	}
+}
+
+
+/* The rest is set by functions: no character of it has a meaning there */
+static int print_aor(struct re_printf *pf, const struct aa_line_config *lc)
+{
+	const struct aa_server *proxy =
+		&lc->server[AA_ROLE_PROXY][AA_RANK_PRIMARY];
+	const struct aa_server *outbound =
+		&lc->server[AA_ROLE_OUTBOUND][AA_RANK_PRIMARY];
+	const uint16_t standard = lc->transport == AA_TRANSPORT_TLS ?
+		SIP_PORT_TLS : SIP_PORT;
+	const char *tp = transport_param(lc->transport);
+	int err;
+
+	err = re_hprintf(pf, "<sip:%s@%H", lc->user_name, print_host, proxy);
+	if (proxy->port && proxy->port != standard)
+		err |= re_hprintf(pf, ":%u", proxy->port);
+	err |= re_hprintf(pf, "%s>;regint=%u;mwi=no", tp,
+			  lc->registers ? lc->registration_period : 0);
+
+	if (!outbound->host[0])
+		return err;
+
+	err |= re_hprintf(pf, ";outbound=\"sip:%H", print_host, outbound);
+	if (outbound->port)
+		err |= re_hprintf(pf, ":%u", outbound->port);
+
+	return err | re_hprintf(pf, "%s\"", tp);
+}
+
+
+static int identity_set(struct ua *ua, const struct aa_line_config *lc)
+{
+	struct account *acc = ua_account(ua);
+	int err = 0;
+
+	if (lc->display_name[0])
+		err |= account_set_display_name(acc, lc->display_name);
+
+	err |= account_set_auth_user(acc, lc->auth_name[0] ? lc->auth_name
+				     : lc->user_name);
+	err |= account_set_auth_pass(acc, lc->password);
+
+	return err;
+}
+
+
+/* old: the line in whose place it comes, NULL if there is none */
+static int line_make(uint32_t n, struct aa_line *old, const char *what)
+{
+	struct aa_line_config lc;
+	struct place *pl = NULL;
+	struct ua *ua = NULL;
+	char aor[1024];
+	int err;
+
+	err = aa_config_line(lines.cfg, n, NULL, &lc);
+	if (err)
+		return err;
+
+	/* config_check.c has said so */
+	if (!lc.server[AA_ROLE_PROXY][AA_RANK_PRIMARY].host[0])
+		return ENOENT;
+
+	if (re_snprintf(aor, sizeof(aor), "%H", print_aor, &lc) < 0)
+		return EINVAL;
+
+	err = ua_alloc(&ua, aor);
+	if (err)
+		goto out;
+
+	err = identity_set(ua, &lc);
+	if (err)
+		goto out;
+
+	pl = place_alloc(ua, n);
+	if (!pl) {
+		err = ENOMEM;
+		goto out;
+	}
+
+	pl->made = true;
+	pl->cfg  = lc;
+	pl->kind = KIND_SILENT;
+
+	if (lc.registers) {
+		err = line_begin(pl, old, what);
+		if (err)
+			goto out;
+
+		/* baresip's own, which comes back to us */
+		err = ua_register(ua);
+		if (err)
+			warning("aastra: line %u: %m\n", n, err);
+		err = 0;
+	}
+	else {
+		be_silent(pl);
+	}
+
+	work_soon(0);
+
+ out:
+	if (err) {
+		warning("aastra: line %u could not be made (%m)\n", n, err);
+		mem_deref(pl);
+		mem_deref(ua);
+	}
+
+	return err;
+}
+
+
+/* ---- order ------------------------------------------------------------ */
+
+
+static struct le *list_entry_of(const struct ua *ua)
+{
+	struct le *le;
+
+	for (le = list_head(uag_list()); le; le = le->next) {
+		if (le->data == ua)
+			return le;
+	}
+
+	return NULL;
+}
+
+
+static struct le *entry_of(const struct place *pl)
+{
+	const struct ua *shown = pl->ua;
+	struct le *le;
+
+	for (le = list_head(&lines.phone->linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (aa_account_owns(line->acc, pl->ua)) {
+			shown = aa_account_shown(line->acc);
+			break;
+		}
+	}
+
+	return list_entry_of(shown);
+}
+
+
+static bool gone(const struct place *pl)
+{
+	return pl->kind == KIND_REMOVED || pl->kind == KIND_LEAVING;
+}
+
+
+/* A line is in baresip's list where its number puts it */
+static void arrange(void)
+{
+	struct le *le, *prev = NULL;
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		const struct place *pl = le->data;
+		struct le *e = gone(pl) ? NULL : entry_of(pl);
+		void *ua;
+
+		if (!e)
+			continue;
+
+		/* e->prev, or the head, is where it should be? */
+		if (e->prev != prev) {
+			ua = e->data;
+			list_unlink(e);
+			if (prev)
+				list_insert_after(uag_list(), prev, e, ua);
+			else
+				list_prepend(uag_list(), e, ua);
+		}
+
+		prev = e;
+	}
+
+	if (!lines.arranged && list_head(uag_list()) && aa_compat_has_current())
+		aa_compat_current_set(list_ledata(list_head(uag_list())));
+
+	lines.arranged = true;
+}
+
+
+/* baresip's current user agent is not the one that goes */
+static void current_leave(const struct ua *ua)
+{
+	struct le *le;
+
+	if (aa_compat_current() != ua)
+		return;
+
+	for (le = list_head(uag_list()); le; le = le->next) {
+		if (le->data != ua) {
+			aa_compat_current_set(le->data);
+			return;
+		}
+	}
+}
+
+
+/* false: it has a call, and waits */
+static bool remove_one(struct place *pl)
+{
+	struct ua *ua = pl->ua;
+
+	if (!list_isempty(ua_calls(ua)))
+		return false;
+
+	mem_deref(pl);
+	current_leave(ua);
+	mem_deref(ua);
+
+	return true;
+}
+
+
+static void work_handler(void *arg)
+{
+	bool again = false;
+	unsigned count = 0;
+	struct le *le;
+	(void)arg;
+
+	le = list_head(&lines.placel);
+	while (le) {
+		struct place *pl = le->data;
+
+		le = le->next;
+
+		if (pl->kind == KIND_REMOVED && !remove_one(pl))
+			again = true;
+	}
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		struct place *pl = le->data;
+
+		if (!pl->waits)
+			continue;
+
+		pl->waits = false;
+		place_change(NULL, pl, &count);
+		again = again || pl->waits;
+
+		/* the list may be another one now */
+		if (count) {
+			again = true;
+			break;
+		}
+	}
+
+	arrange();
+
+	if (again)
+		work_soon(count ? 0 : CALL_WAIT_MS);
+}
+
+
+/* ---- reload ----------------------------------------------------------- */
+
+
+static int say(struct re_printf *pf, const char *fmt, ...)
+{
+	va_list ap;
+	char *str = NULL;
+	int err;
+
+	va_start(ap, fmt);
+	err = re_vsdprintf(&str, fmt, ap);
+	va_end(ap);
+	if (err)
+		return err;
+
+	if (pf)
+		err = re_hprintf(pf, "%s\n", str);
+	info("aastra: %s\n", str);
+	mem_deref(str);
+
+	return err;
+}
+
+
+static struct aa_line *line_of(const struct place *pl)
+{
+	return pl->kind == KIND_LINE ? aa_line_find_ua(lines.phone, pl->ua)
+		: NULL;
+}
+
+
+/* The module's side of a line ends, its account stays in baresip's list */
+static void line_drop(struct place *pl)
+{
+	struct aa_line *line = line_of(pl);
+
+	if (!line)
+		return;
+
+	(void)aa_account_show(line->acc, NULL, 0);
+	aa_line_end(line, NULL);
+	pl->kind = KIND_LEFT;
+}
+
+
+/*
+ * A new account, since who the line is has changed.  The old one can not be
+ * seen any more, and goes when the new one is registered; what comes for it
+ * until then is the new one's (module.c).
+ */
+static void place_remake(struct re_printf *pf, struct place *pl,
+			 const char *what, unsigned *count)
+{
+	struct aa_line *line = line_of(pl);
+	struct le *le;
+	int err;
+
+	err = line_make(pl->n, line, what);
+	if (err) {
+		(void)say(pf, "line %u: stays as it was (%m)", pl->n, err);
+		return;
+	}
+
+	++*count;
+	(void)say(pf, "line %u: changed: %s", pl->n, what);
+
+	if (!line || !line->ended) {
+		line_drop(pl);
+		place_remove(pl);
+		return;
+	}
+
+	pl->kind = KIND_LEAVING;
+	(void)aa_account_show(line->acc, NULL, 0);
+	current_leave(pl->ua);
+	le = list_entry_of(pl->ua);
+	if (le)
+		list_unlink(le);
+}
+
+
+static void place_end(struct re_printf *pf, struct place *pl, unsigned *count)
+{
+	(void)say(pf, "line %u: ended", pl->n);
+	line_drop(pl);
+	place_remove(pl);
+	++*count;
+}
+
+
+/* What baresip would have registered is registered by it again */
+static void give_back(struct place *pl)
+{
+	struct aa_line *line = line_of(pl);
+
+	if (line)
+		aa_line_release(line);
+	pl->kind = KIND_LEFT;
+}
+
+
+static void place_begin(struct re_printf *pf, struct place *pl,
+			const struct aa_line_config *lc, unsigned *count)
+{
+	struct account *acc = ua_account(pl->ua);
+	int err;
+
+	pl->cfg = *lc;
+	err = account_set_regint(acc, pl->facts.regint ? pl->facts.regint
+				 : REGINT_DEFAULT);
+	err |= ua_update_account(pl->ua);
+	if (!err)
+		err = line_begin(pl, NULL, NULL);
+	if (!err)
+		err = ua_register(pl->ua);
+
+	(void)say(pf, err ? "line %u: could not begin (%m)" :
+		  "line %u: begins", pl->n, err);
+	++*count;
+}
+
+
+struct changes {
+	const struct aa_line_config *from;
+	const struct aa_line_config *to;
+};
+
+
+static int print_changes(struct re_printf *pf, const struct changes *cf)
+{
+	return aa_line_config_print_changes(pf, cf->from, cf->to);
+}
+
+
+/* Bring one account to what the configuration says now */
+static void place_change(struct re_printf *pf, struct place *pl,
+			 unsigned *count)
+{
+	const bool described = aa_config_describes_line(lines.cfg, pl->n);
+	struct aa_line *line = line_of(pl), *next;
+	struct aa_line_config lc;
+	struct changes cf;
+	char what[160];
+	int err;
+
+	if (gone(pl))
+		return;
+
+	if (aa_compat_account_prio(ua_account(pl->ua)) > 0)
+		return;
+
+	err = settings_of(pl, &lc);
+	if (err)
+		return;
+
+	if (pl->made == described && is_wanted(pl) &&
+	    pl->kind != KIND_LEFT && aa_line_config_equal(&lc, &pl->cfg))
+		return;
+
+	if (pl->kind == KIND_LEFT && !described && !is_wanted(pl))
+		return;
+
+	if (!list_isempty(ua_calls(pl->ua)) ||
+	    (line && aa_account_calls(line->acc))) {
+		(void)say(pf, "line %u: changes when its call has ended",
+			  pl->n);
+		pl->waits = true;
+		work_soon(CALL_WAIT_MS);
+		return;
+	}
+
+	if (pl->made && !described) {
+		place_end(pf, pl, count);
+		return;
+	}
+
+	if (described && !lc.server[AA_ROLE_PROXY][AA_RANK_PRIMARY].host[0]) {
+		(void)say(pf, "line %u: stays as it was: it would have no"
+			  " proxy and no registrar", pl->n);
+		return;
+	}
+
+	cf.from = &pl->cfg;
+	cf.to   = &lc;
+	if (re_snprintf(what, sizeof(what), "%H", print_changes, &cf) < 0)
+		str_ncpy(what, "many settings", sizeof(what));
+
+	if (described && (!pl->made || pl->kind != KIND_LINE ||
+			  !lc.registers ||
+			  !aa_line_config_same_identity(&lc, &pl->cfg))) {
+		place_remake(pf, pl, pl->made ? what : "described by its user"
+			     " name: the account is ignored", count);
+		return;
+	}
+
+	if (!is_wanted(pl)) {
+		(void)say(pf, "line %u: left to baresip", pl->n);
+		give_back(pl);
+		++*count;
+		return;
+	}
+
+	if (!lc.registers) {
+		(void)say(pf, "line %u: does not register any more", pl->n);
+		line_drop(pl);
+		pl->cfg = lc;
+		be_silent(pl);
+		++*count;
+		return;
+	}
+
+	if (!line) {
+		place_begin(pf, pl, &lc, count);
+		return;
+	}
+
+	err = aa_line_replace(&next, line, &lc, NULL, transp_of(lc.transport),
+			      what);
+	if (err) {
+		(void)say(pf, "line %u: stays as it was (%m)", pl->n, err);
+		return;
+	}
+
+	pl->cfg = lc;
+	++*count;
+	(void)say(pf, "line %u: changed: %s", pl->n, what);
+	aa_line_start(next);
+}
+
+
+static void check(void)
+{
+	struct le *le;
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		const struct place *pl = le->data;
+
+		if (!pl->made && !gone(pl))
+			aa_config_check_line(lines.cfg, pl->n, &pl->facts);
+	}
+
+	aa_config_check_lines(lines.cfg, lines.count);
+}
+
+
+static int read_again(struct re_printf *pf, struct aa_config **cfgp)
+{
+	struct aa_config *cfg;
+	const char *lost;
+	int err;
+
+	err = aa_config_alloc(&cfg, lines.conf_path, config_handler, NULL);
+	if (err) {
+		(void)say(pf, "the configuration could not be read (%m):"
+			  " nothing changes", err);
+		return err;
+	}
+
+	err = aa_config_status(cfg);
+	if (err) {
+		(void)say(pf, "a file of the configuration could not be read"
+			  " (%m): nothing changes", err);
+		goto out;
+	}
+
+	lost = aa_config_lost(lines.cfg, cfg);
+	if (lost) {
+		(void)say(pf, "%s has no key in it any more: nothing changes",
+			  lost);
+		err = EBADMSG;
+	}
+
+ out:
+	if (err)
+		mem_deref(cfg);
+	else
+		*cfgp = cfg;
+
+	return err;
+}
+
+
+/**
+ * Read the configuration again; lines whose settings did not change are not
+ * touched
+ *
+ * @param pf Where to print what changed, may be NULL
+ *
+ * @return 0 if success, otherwise errorcode, and nothing has changed
+ */
+int aa_lines_reload(struct re_printf *pf)
+{
+	struct aa_config *cfg;
+	unsigned count = 0;
+	struct le *le;
+	uint32_t n;
+	int err;
+
+	err = read_again(pf, &cfg);
+	if (err)
+		return err;
+
+	mem_deref(lines.cfg);
+	lines.cfg = cfg;
+
+	le = list_head(&lines.placel);
+	while (le) {
+		struct place *pl = le->data;
+
+		le = le->next;
+		place_change(pf, pl, &count);
+	}
+
+	for (n = aa_config_next_line(cfg, 0); n;
+	     n = aa_config_next_line(cfg, n)) {
+
+		if (!aa_config_describes_line(cfg, n) || place_find(n) ||
+		    line_make(n, NULL, NULL))
+			continue;
+
+		(void)say(pf, "line %u: begins", n);
+		++count;
+	}
+
+	check();
+	work_soon(0);
+	aa_lines_look();
+
+	return say(pf, "configuration read again: %u line%s changed", count,
+		   count == 1 ? "" : "s");
+}
+
+
+/* ---- beginning and end ------------------------------------------------ */
+
+
+static void start_handler(void *arg)
+{
+	(void)arg;
+
+	aa_lines_look();
+	check();
+	work_handler(NULL);
+}
+
+
+/**
+ * Read the configuration
+ *
+ * @param phone     What all lines share
+ * @param conf_path Folder of baresip's config
+ * @param warm_path File of what lines remember, may be empty
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_lines_init(struct aa_phone *phone, const char *conf_path,
+		  const char *warm_path)
+{
+	memset(&lines, 0, sizeof(lines));
+	lines.phone = phone;
+	str_ncpy(lines.conf_path, conf_path, sizeof(lines.conf_path));
+	str_ncpy(lines.warm_path, warm_path, sizeof(lines.warm_path));
+	phone->unusedh = unused_handler;
+
+	return aa_config_alloc(&lines.cfg, conf_path, config_handler, NULL);
+}
+
+
+/**
+ * Take over the accounts that are there, and make the lines that need none
+ */
+void aa_lines_begin(void)
+{
+	uint32_t n;
+
+	aa_lines_look();
+
+	for (n = aa_config_next_line(lines.cfg, 0); n;
+	     n = aa_config_next_line(lines.cfg, n)) {
+
+		if (aa_config_describes_line(lines.cfg, n))
+			(void)line_make(n, NULL, NULL);
+	}
+
+	tmr_start(&lines.tmr_work, 0, start_handler, NULL);
+}
+
+
+/**
+ * The module goes; its lines have ended
+ */
+void aa_lines_close(void)
+{
+	struct le *le;
+
+	tmr_cancel(&lines.tmr);
+	tmr_cancel(&lines.tmr_work);
+
+	while ((le = list_head(&lines.placel))) {
+		struct place *pl = le->data;
+		struct ua *ua = pl->kind == KIND_REMOVED ? pl->ua : NULL;
+
+		mem_deref(pl);
+		if (ua) {
+			current_leave(ua);
+			mem_deref(ua);
+		}
+	}
+
+	lines.cfg = mem_deref(lines.cfg);
+	if (lines.phone)
+		lines.phone->unusedh = NULL;
+}
+
+
+/**
+ * baresip frees a user agent
+ *
+ * @param ua User agent
+ */
+void aa_lines_ua_gone(const struct ua *ua)
+{
+	mem_deref(place_find_ua(ua));
+}
+
+
+/**
+ * A call has ended: changes that waited for it can be made
+ */
+void aa_lines_call_closed(void)
+{
+	struct le *le;
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		const struct place *pl = le->data;
+
+		if (pl->waits) {
+			tmr_start(&lines.tmr_work, 1, work_handler, NULL);
+			return;
+		}
+	}
+}
+
+
+/**
+ * The configuration in force
+ *
+ * @return Configuration
+ */
+struct aa_config *aa_lines_config(void)
+{
+	return lines.cfg;
+}
+
+
+/**
+ * What the account of a line said before it was a line
+ *
+ * @param n      Number of the line
+ * @param factsp Set to what its account says, NULL if it was made from keys
+ *
+ * @return true if there is such a line, or an account with that number
+ */
+bool aa_lines_facts(uint32_t n, const struct aa_account_facts **factsp)
+{
+	const struct place *pl = place_find(n);
+
+	*factsp = pl && !pl->made ? &pl->facts : NULL;
+
+	return pl != NULL;
+}
