@@ -252,8 +252,7 @@ static int reply_ok(const struct aa_account_state *st,
 }
 
 
-static void reply(struct aa_account *acc, struct sip_strans **stp,
-		  const struct sip_msg *msg)
+static void reply(struct aa_account *acc, const struct sip_msg *msg)
 {
 	const struct aa_account_state *st = &acc->st;
 	const struct sip_hdr *hdr = sip_msg_hdr(msg, SIP_HDR_CONTACT);
@@ -263,10 +262,9 @@ static void reply(struct aa_account *acc, struct sip_strans **stp,
 	    !reply_ok(st, msg, &addr))
 		return;
 
-	(void)sip_treply(stp, uag_sip(), msg,
-			 st->scode >= 300 ? st->scode : 503,
-			 str_isset(st->reason) ? st->reason
-			 : "Not Registered");
+	/* within one process nothing is lost: no transaction is kept for it */
+	(void)sip_reply(uag_sip(), msg, st->scode >= 300 ? st->scode : 503,
+			str_isset(st->reason) ? st->reason : "Not Registered");
 }
 
 
@@ -311,7 +309,7 @@ static bool answer_held(struct aa_account *acc)
 		return false;
 
 	acc->held = NULL;
-	reply(acc, &acc->held_st, msg);
+	reply(acc, msg);
 	acc->held_st = mem_deref(acc->held_st);
 	mem_deref(msg);
 
@@ -834,14 +832,14 @@ bool aa_account_answer(struct aa_account *acc, const struct sip_msg *msg)
 
 	if (0 == msg_param_decode(&addr.params, "expires", &expires) &&
 	    0 == pl_u32(&expires)) {
-		(void)sip_treply(NULL, uag_sip(), msg, 200, "OK");
+		(void)sip_reply(uag_sip(), msg, 200, "OK");
 		return true;
 	}
 
 	if (!acc->known && hold(acc, msg))
 		return true;
 
-	reply(acc, NULL, msg);
+	reply(acc, msg);
 
 	return true;
 }

@@ -62,6 +62,7 @@ struct aa_flow {
 	unsigned query_type;
 	struct aa_resolve *resolve;
 	struct aa_targets targets;
+	uint64_t turn;          /* counts the addresses that were taken up  */
 	uint64_t targets_until; /* when the records are too old             */
 	size_t target;          /* address in use                           */
 	size_t tried;           /* addresses that failed one after another  */
@@ -204,6 +205,7 @@ static int target_use(struct aa_flow *flow, size_t ix)
 	mem_deref(flow->uri);
 	flow->uri    = uri;
 	flow->target = ix;
+	++flow->turn;
 	sa_cpy(&flow->dst, sa);
 
 	return 0;
@@ -244,10 +246,9 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 
 	if ((flow->keep || flow->state != AA_FLOW_DOWN) && next_target(flow)) {
 		tmr_start(&flow->tmr, 0, probe_handler, flow);
-		if (flow->state == AA_FLOW_UP) {
+		if (flow->state == AA_FLOW_UP)
 			state_set(flow, AA_FLOW_CONNECTING);
-			notify(flow);
-		}
+		notify(flow);
 		return;
 	}
 
@@ -1058,6 +1059,21 @@ void aa_flow_reset(struct aa_flow *flow)
 bool aa_flow_ready(const struct aa_flow *flow)
 {
 	return flow && (!flow->dnsc || flow->targets.n);
+}
+
+
+/**
+ * Counts the addresses of a name that a flow took up one after the other.
+ * What was sent before it changed went to another address, and says nothing
+ * about this one.
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Number, always 0 for a server that is given by its address
+ */
+uint64_t aa_flow_turn(const struct aa_flow *flow)
+{
+	return flow ? flow->turn : 0;
 }
 
 

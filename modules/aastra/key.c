@@ -155,8 +155,9 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_SCREEN_NAME] = {
 		.name = "sip screen name",
 		AUTH_TEXT(AA_TYPE_TEXT),
-		.does = "The name of the line in status and listings.",
+		.does = "The name of the line on the phone's screen.",
 		.guide = "3-36",
+		IGNORED("there is no screen to show it on"),
 	},
 	[K_SCREEN_NAME_2] = {
 		.name = "sip screen name 2",
@@ -215,6 +216,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.line_beyond = true,
 		.does = "Wait before the next try when a REGISTER timed out.",
 		.guide = "A-84",
+		IGNORED("`sip recovery base timer` and `sip recovery max "
+			"timer` say when a failed server is tried again"),
 	},
 	[K_REGISTRATION_RENEWAL] = {
 		.name = "sip registration renewal timer",

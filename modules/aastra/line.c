@@ -53,7 +53,8 @@ enum {
 	PACE_BURST      = 10,
 
 	REGIDS          = 4,    /* of a line                                */
-	EPOCHS          = 16    /* until they are used again                */
+	OLDER_MAX       = 4,    /* paths to the same servers                */
+	EPOCHS          = 64    /* until they are used again                */
 };
 
 
@@ -662,15 +663,34 @@ static int auth_handler(char **user, char **pass, const char *realm,
 }
 
 
+static unsigned count_use(const struct list *pathl, const enum aa_rank *use)
+{
+	const struct le *le;
+	unsigned n = 0;
+
+	for (le = list_head(pathl); le; le = le->next) {
+		const struct aa_path *path = le->data;
+
+		n += same_use(path->use, use);
+	}
+
+	return n;
+}
+
+
 /*
  * Each path has a reg-id of its own (RFC 5626 4.2): 1 for the primary, 2 for
- * the backup, and 3 and 4 where proxy and registrar differ in rank.
+ * the backup, and 3 and 4 where proxy and registrar differ in rank; 4 more
+ * where an older path to the same servers is not to be taken up again.
  */
 static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 {
 	const bool backup = use[route_role(line)] == AA_RANK_BACKUP;
 	const bool proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
-	const unsigned base = REGIDS * (line->epoch % EPOCHS);
+	const unsigned older = count_use(&line->leavel, use) +
+		count_use(&line->idlel, use);
+	const unsigned base = REGIDS * ((OLDER_MAX * line->epoch + older) %
+					EPOCHS);
 
 	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
 	    backup == proxy)
@@ -921,8 +941,9 @@ static uint64_t path_until(const struct aa_path *path)
 static void path_retire(struct aa_line *line, struct aa_path *path)
 {
 	aa_binding_halt(path->b);
-	path->owed  = false;
-	path->wants = false;
+	path->owed   = false;
+	path->astray = false;
+	path->wants  = false;
 	path->event = false;
 	list_unlink(&path->le);
 	list_append(&line->idlel, &path->le, path);
@@ -941,7 +962,11 @@ static int farewell_over(struct aa_line *line, struct aa_path *path,
 
 	path->over_own = way == path;
 
-	return aa_binding_unregister(path->b);
+	err = aa_binding_unregister(path->b);
+	if (!err && way != path)
+		path->astray = true;
+
+	return err;
 }
 
 
@@ -1017,9 +1042,12 @@ static void leave(struct aa_line *line, struct aa_path *path)
 
 static void leaving_event(struct aa_path *path)
 {
-	if (path->ev == AA_BINDING_GONE && path->over_own &&
-	    !path->transport_error &&
-	    !aa_scode_is_server_failure(path->scode)) {
+	if (path->ev != AA_BINDING_GONE || path->transport_error ||
+	    aa_scode_is_server_failure(path->scode))
+		return;
+
+	path->astray = false;
+	if (path->over_own) {
 		path->owed = false;
 		path->inherited = false;
 	}
@@ -1034,7 +1062,7 @@ static struct aa_path *path_find(const struct list *pathl,
 	for (le = list_head(pathl); le; le = le->next) {
 		struct aa_path *path = le->data;
 
-		if (same_use(path->use, use))
+		if (same_use(path->use, use) && !path->astray)
 			return path;
 	}
 
@@ -1047,6 +1075,8 @@ static struct aa_path *path_reuse(struct aa_line *line,
 {
 	struct aa_path *path;
 
+	/* a farewell that is still under way somewhere would remove what is
+	   registered now under the same reg-id: such a path is left alone */
 	path = path_find(&line->leavel, use);
 	if (!path)
 		path = path_find(&line->idlel, use);
@@ -1208,9 +1238,22 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 }
 
 
+/* Did its latest REGISTER go to another address than it would go to now? */
+static bool turned(const struct aa_path *path)
+{
+	return aa_flow_turn(path->flow) != path->turn;
+}
+
+
 static void path_failed(struct aa_line *line, struct aa_path *path)
 {
 	path->wants = true;
+
+	/* the next hop has another address by now */
+	if (path->transport_error && turned(path)) {
+		path->registered = false;
+		return;
+	}
 
 	if (path->transport_error && aa_flow_kept(path->flow) &&
 	    aa_flow_state(path->flow) == AA_FLOW_UP) {
@@ -1313,10 +1356,23 @@ static void take_up_events(struct aa_line *line)
 }
 
 
+/* What was sent to an address that the flow has given up is sent again */
+static void drop_stray_request(struct aa_path *path)
+{
+	if (path && aa_binding_pending(path->b) && turned(path)) {
+		aa_binding_halt(path->b);
+		path->wants = true;
+	}
+}
+
+
 /* A request over a flow that is down will not be answered */
 static void drop_dead_requests(struct aa_line *line)
 {
 	struct aa_path *path = line->next;
+
+	drop_stray_request(line->next);
+	drop_stray_request(line->cur);
 
 	if (path && aa_binding_pending(path->b) &&
 	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
@@ -1511,6 +1567,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 		return;
 
 	path->over_own = true;
+	path->turn     = aa_flow_turn(path->flow);
 	err = hop_over(line, path->b, path);
 	if (!err)
 		err = aa_binding_register(path->b);
@@ -1602,7 +1659,8 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 /* Nothing is known to have failed for good while this goes on */
 static bool on_its_way(const struct aa_line *line)
 {
-	return (line->next && aa_binding_pending(line->next->b)) ||
+	return (line->next && (aa_binding_pending(line->next->b) ||
+			       line->next->paced)) ||
 		(line->cur && aa_binding_pending(line->cur->b)) ||
 		(line->next && aa_flow_kept(line->next->flow) &&
 		 aa_flow_state(line->next->flow) == AA_FLOW_CONNECTING) ||
@@ -1633,7 +1691,8 @@ static void subscriptions(struct aa_line *line)
 	struct aa_flow *flow = call_flow(line);
 	const struct aa_flow *old = line->subs_flow;
 
-	if (!aa_line_registered(line) || !flow) {
+	if (!aa_line_registered(line) || !flow ||
+	    (aa_flow_kept(flow) && aa_flow_state(flow) != AA_FLOW_UP)) {
 		aa_subs_suspend(line->subs);
 		return;
 	}
@@ -1743,9 +1802,13 @@ static uint64_t earliest(uint64_t a, uint64_t b, uint64_t now)
 }
 
 
-static void schedule(struct aa_line *line)
+/*
+ * now: when the line was looked at.  What has come due since then was not seen
+ * yet, and is looked at right away.
+ */
+static void schedule(struct aa_line *line, uint64_t now)
 {
-	const uint64_t now = aa_now_ms();
+	const uint64_t later = aa_now_ms();
 	const struct le *le;
 	uint64_t at = 0;
 	int role, rank;
@@ -1780,7 +1843,8 @@ static void schedule(struct aa_line *line)
 	}
 
 	if (at)
-		tmr_start(&line->tmr, at - now, timer_handler, line);
+		tmr_start(&line->tmr, at > later ? at - later : 0,
+			  timer_handler, line);
 	else
 		tmr_cancel(&line->tmr);
 }
@@ -1788,6 +1852,7 @@ static void schedule(struct aa_line *line)
 
 static void line_run(struct aa_line *line)
 {
+	const uint64_t now = aa_now_ms();
 	struct aa_policy_out out;
 	struct aa_policy_in in;
 
@@ -1823,7 +1888,7 @@ static void line_run(struct aa_line *line)
 	report_down(line);
 	if (line->old && aa_line_registered(line))
 		old_end(line);
-	schedule(line);
+	schedule(line, now);
 }
 
 

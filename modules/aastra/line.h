@@ -37,6 +37,7 @@ struct aa_path {
 	struct aa_flow *flow;   /**< next hop                               */
 	struct aa_binding *b;
 	uint64_t generation;    /**< of the flow that carries the binding   */
+	uint64_t turn;          /**< of the flow, of the latest REGISTER    */
 	bool registered;        /**< the latest word was a 2xx              */
 	bool wants;             /**< has to be registered (again)           */
 	bool inherited;         /**< an earlier run of baresip may have left
@@ -47,6 +48,8 @@ struct aa_path {
 	/* on its way out */
 	bool owed;              /**< its registrar is owed a farewell       */
 	bool over_own;          /**< the farewell goes over its own flow    */
+	bool astray;            /**< a farewell over another path was not
+				     answered: it may arrive late           */
 	bool cleared;           /**< removed over the path in force, tried  */
 	unsigned farewells;     /**< how often it was tried over its flow   */
 	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */

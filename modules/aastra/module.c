@@ -22,6 +22,7 @@
 #include "tlsguard.h"
 #include "warm.h"
 #include "lines.h"
+#include "hangup.h"
 #include "module.h"
 
 
@@ -48,12 +49,12 @@
   sip_recovery_base_timer                30
  \endverbatim
  *
- * Commands: aastra_status, aastra_state, aastra_failover, aastra_failback,
- * aastra_auto, aastra_probe
+ * Commands: docs/commands.md
  */
 
 
 enum {
+	EXIT_MS       = 1600,   /* for the farewells, and some more         */
 	SAVE_DELAY_MS = 100     /* several changes are written once         */
 };
 
@@ -63,6 +64,7 @@ static struct {
 	struct sip_lsnr *lsnr;
 	struct aa_netwatch *netwatch;
 	struct sa laddr[2];     /* of libre's UDP and TCP transports        */
+	struct tmr tmr_exit;    /* baresip has ended its user agents        */
 	struct tmr tmr_save;    /* what lines remember is to be written     */
 	char path_warm[512];    /* where                                    */
 	bool closing;
@@ -191,6 +193,19 @@ static void kick_all(void)
 }
 
 
+/*
+ * baresip ends when all of its requests have.  One that goes to a dead server,
+ * such as the BYE of a call, would hold it for 32 seconds.
+ */
+static void exit_handler(void *arg)
+{
+	(void)arg;
+
+	if (list_isempty(uag_list()))
+		sip_close(uag_sip(), true);
+}
+
+
 static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 			  const char *prm)
 {
@@ -215,6 +230,7 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 	case AA_EVENT_SHUTDOWN:
 		if (ua)
 			ua_disappears(ua);
+		tmr_start(&aastra.tmr_exit, EXIT_MS, exit_handler, NULL);
 		break;
 
 	case AA_EVENT_CALL_OFFER:
@@ -506,6 +522,13 @@ const struct aa_config *aa_module_config(void)
 }
 
 
+static void hangup_handler(void)
+{
+	/* what changes is in the log */
+	(void)aa_lines_reload(NULL);
+}
+
+
 static int module_init(void)
 {
 	char path[256] = "";
@@ -556,6 +579,9 @@ static int module_init(void)
 	if (aa_netwatch_alloc(&aastra.netwatch, net_handler, NULL))
 		info("aastra: changes of the network are not heard of\n");
 
+	if (aa_hangup_init(hangup_handler))
+		info("aastra: SIGHUP is not listened to\n");
+
 	aa_lines_begin();
 
  out:
@@ -574,6 +600,8 @@ static int module_close(void)
 	struct le *le;
 
 	aastra.closing = true;
+	aa_hangup_close();
+	tmr_cancel(&aastra.tmr_exit);
 	aastra.netwatch = mem_deref(aastra.netwatch);
 	if (tmr_isrunning(&aastra.tmr_save)) {
 		tmr_cancel(&aastra.tmr_save);

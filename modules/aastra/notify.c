@@ -23,6 +23,7 @@
 enum {
 	XML_DEPTH_MAX   = 32,
 	XML_NODES_MAX   = 8192, /* elements and attributes                  */
+	ACTIVITY_DEPTH  = 6,    /* below the root                           */
 	MULTIPART_DEPTH = 3,    /* a list in a list in a list               */
 	PARTS_MAX       = 1024,
 	MEMBERS_MAX     = 1024,
@@ -824,11 +825,17 @@ static int dialog_info(struct doc *doc, struct res *res,
 /* ---- pidf+xml (RFC 3863), with the activities of RFC 4480 ------------- */
 
 
-static bool has_activity(const struct node *node, unsigned depth)
+static const char *const busyv[] = {
+	"busy", "on-the-phone", "meeting", "in-transit", NULL
+};
+static const char *const awayv[] = {
+	"away", "vacation", "holiday", "sleeping", NULL
+};
+
+
+static bool has_activity(const struct node *node, const char *const namev[],
+			 unsigned depth)
 {
-	static const char *const busyv[] = {
-		"busy", "on-the-phone", "meeting", "in-transit"
-	};
 	struct le *le;
 	size_t i;
 
@@ -836,12 +843,12 @@ static bool has_activity(const struct node *node, unsigned depth)
 		const struct node *child = le->data;
 
 		if (node_is(node, "activities")) {
-			for (i=0; i<ARRAY_SIZE(busyv); i++) {
-				if (node_is(child, busyv[i]))
+			for (i=0; namev[i]; i++) {
+				if (node_is(child, namev[i]))
 					return true;
 			}
 		}
-		else if (has_activity(child, depth - 1)) {
+		else if (has_activity(child, namev, depth - 1)) {
 			return true;
 		}
 	}
@@ -850,11 +857,23 @@ static bool has_activity(const struct node *node, unsigned depth)
 }
 
 
+static const char *presence_value(const struct node *root, bool open)
+{
+	/* without any tuple, there is no way to reach the user */
+	if (!open)
+		return "closed";
+
+	if (has_activity(root, busyv, ACTIVITY_DEPTH))
+		return "busy";
+
+	return has_activity(root, awayv, ACTIVITY_DEPTH) ? "away" : "open";
+}
+
+
 static int pidf(struct res *res, const struct node *root)
 {
 	bool open = false;
 	const struct node *note = NULL;
-	const char *value;
 	struct le *le;
 	struct pl text;
 	int err;
@@ -885,14 +904,8 @@ static int pidf(struct res *res, const struct node *root)
 	if (!note)
 		note = node_child(node_child(root, "person"), "note");
 
-	/* without any tuple, there is no way to reach the user */
-	if (open)
-		value = has_activity(root, 6) ? "busy" : "open";
-	else
-		value = "closed";
-
 	text = node_text(note);
-	err  = str_set(&res->value, value);
+	err  = str_set(&res->value, presence_value(root, open));
 	err |= text_dup(&res->note, text.p, text.l);
 
 	return err;
@@ -1794,8 +1807,8 @@ int aa_notify_decode(struct aa_notify *n, const struct pl *ctype,
  *
  * @param n Notify state, may be NULL
  *
- * @return dialog: idle, ringing, calling, busy or held; presence: open, busy
- *         or closed; message-summary: "yes 2/8 (0/2)"; as-feature-event:
+ * @return dialog: idle, ringing, calling, busy or held; presence: open, busy,
+ *         away or closed; message-summary: "yes 2/8 (0/2)"; as-feature-event:
  *         "dnd=off forward-always=201 ..."; other packages: the beginning of
  *         the body; "" if nothing was told yet
  */

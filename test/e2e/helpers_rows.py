@@ -349,6 +349,8 @@ class Row:
         if fault == "hole":
             self.unreachable.discard(server.host.name)
             server.host.clear()
+            # or the phone's kernel would go on waiting for ARP
+            lab.phone.run("ip", "neigh", "flush", "dev", "eth0")
             return t
         server.start()
         first = lab.wire.find(src=server.host, dst="phone", after=t,

@@ -74,7 +74,7 @@ def clean(site, rank, user=100, timeout=CLEAN_S):
                               for r, b in site.bindings(user)]))
 
 
-# ---- a move and back ---------------------------------------------------------
+# ---- a move and back ------------------------------------------------------
 
 
 @parallel
@@ -178,7 +178,7 @@ def test_moves_without_waiting(lab, row):
     says_the_wire(lab)
 
 
-# ---- never without --------------------------------------------------------------
+# ---- never without --------------------------------------------------------
 
 
 @parallel
@@ -232,7 +232,7 @@ def test_udp_black_hole(lab, seconds, what):
     clean(site, PRIMARY, timeout=1)
 
 
-# ---- nothing stale ----------------------------------------------------------------
+# ---- nothing stale --------------------------------------------------------
 
 
 @parallel

@@ -46,7 +46,8 @@ class Files:
 
     def aors(self):
         """What baresip's own list says, in its order."""
-        return re.findall(r"sip:(\w+)@", self.phone.reginfo())
+        return [re.match(r"sips?:(\w+)@", aor)[1]
+                for aor in self.phone.reginfo()]
 
     def reload(self):
         return self.phone.cmd("aastra_reload")
@@ -61,3 +62,262 @@ def line(n, ip, user=None, **more):
     keys = {"user_name": user, "auth_name": user,
             "password": user, "proxy_ip": ip, "registrar_ip": ip, **more}
     return text(**{"line%d_%s" % (n, k): v for k, v in keys.items()})
+
+
+def test_lines_from_files_alone(lab):
+    """No accounts file is needed: each line of the file registers with its
+    own name and password, in its place, and calls go out over it."""
+    ip = lab.primary.ip
+    f = Files(lab, line(1, ip, auth_name="100", display_name="Front desk",
+                        password=SECRET % 100) +
+              line(2, ip, password=SECRET % 101) +
+              line(3, ip, password=SECRET % 102, registration_period=600) +
+              "sip transport protocol: 2\n")
+    f.registered(100, 101, 102)
+    lab.until(lambda: f.phone.wait_registered() is None, 5, "baresip knows")
+    assert f.aors() == ["100", "101", "102"]
+    first = lab.wire.sip("REGISTER", src="phone", user="100")[0]
+    assert '"Front desk"' in first.header("from")
+    third = lab.wire.sip("REGISTER", src="phone", user="102")[0]
+    assert third.expires == 600
+    # they are lines like others
+    lines = f.phone.state()["lines"]
+    assert [x["line"] for x in lines] == [1, 2, 3]
+    assert all(x["registered"] for x in lines)
+    assert f.phone.exit() == 0
+    for user in (100, 101, 102):
+        assert f.server.bindings(str(user)) == []
+
+
+def test_accounts_beside_files(lab):
+    """The second line is described by the file: the second account is
+    ignored, and not one REGISTER of it is seen."""
+    ip = lab.primary.ip
+    accounts = [lab.account(u, domain=ip, transport="tcp")
+                for u in (110, 111, 112)]
+    f = Files(lab, line(2, ip, user=150, password=SECRET % 150) +
+              "sip transport protocol: 2\n", accounts)
+    f.registered(110, 112, 150)
+    lab.until(lambda: f.aors() == ["110", "150", "112"], 5, "in their places")
+    assert [x["aor"].split("@")[0] for x in f.phone.state()["lines"]] == [
+        "sip:110", "sip:150", "sip:112"]
+    assert not lab.wire.sip("REGISTER", src="phone", user="111")
+    assert f.phone.proc.wait_for_line(r"account sip:111@.* is ignored")
+    assert f.phone.exit() == 0
+
+
+def test_no_registrar(lab):
+    """0.0.0.0: the line sends no REGISTER, and the rest of the phone does
+    not mind."""
+    ip = lab.primary.ip
+    f = Files(lab, line(2, ip, password=SECRET % 101, registrar_ip="0.0.0.0") +
+              line(3, ip, password=SECRET % 102) +
+              "sip line1 registrar ip: 0.0.0.0\n"
+              "sip transport protocol: 2\n",
+              [lab.account(100, domain=ip, transport="tcp")])
+    f.registered(102)
+    lab.until(lambda: f.aors() == ["100", "101", "102"], 5, "in their places")
+    assert not lab.wire.sip("REGISTER", src="phone", user="100")
+    assert not lab.wire.sip("REGISTER", src="phone", user="101")
+    assert "0.0.0.0" in f.phone.cmd("aastra_config 1")
+    assert f.phone.exit() == 0
+
+
+def test_listing(lab):
+    """aastra_config: each value with where it came from, and no password."""
+    ip = lab.primary.ip
+    f = Files(lab, line(1, ip, password=SECRET % 100) +
+              "sip transaktion timer: 4000\n",
+              config=["sip_transaction_timer 6000",
+                      "sip_line1_password elsewhere"])
+    out = f.phone.cmd("aastra_config 1")
+    assert re.search(r"sip transaction timer +6000 +config:\d+", out)
+    assert re.search(r"sip line1 user name +100 +aastra.cfg:1", out)
+    assert re.search(r"sip line1 password +\*\*\*\* +config:\d+", out)
+    assert re.search(r"sip failback policy +idle +default", out)
+    out += f.phone.cmd("aastra_config")
+    assert "transaktion" in out and "sip transaction timer" in out
+    for bad in ("2", "x", "0"):
+        with pytest.raises(CommandError):
+            f.phone.cmd("aastra_config " + bad)
+    assert f.phone.exit() == 0
+    for text_ in (out, f.phone.proc.output()):
+        assert "elsewhere" not in text_ and SECRET % 100 not in text_
+
+
+@pytest.fixture
+def fifty(lab):
+    ip = lab.primary.ip
+
+    def cfg(**changed):
+        return "sip transport protocol: 2\n" + "".join(
+            line(n, ip, **{"user": 99 + n, "password": SECRET % (99 + n),
+                           **changed.get("line%d" % n, {})})
+            for n in range(1, 51))
+
+    f = Files(lab, cfg())
+    f.cfg = cfg
+    f.registered(*range(100, 150))
+    lab.wire.settle()
+    return f
+
+
+def test_reload_of_fifty(lab, fifty):
+    """One of fifty lines changed: REGISTERs for that one only, the new one
+    before the old one is taken back, never without a binding."""
+    f = fifty
+    t = lab.now()
+    assert "0 lines changed" in f.reload()
+    lab.wire.settle()
+    assert f.registers(t) == set()
+
+    f.write(f.cfg(line7={"registration_period": 900}))
+    with lab.sampler(f.server, "106") as seen:
+        t = lab.now()
+        out = f.reload()
+        assert "line 7: changed: sip registration period" in out
+        assert "1 line changed" in out
+        lab.wire.wait_sip("REGISTER", status=200, dst="phone", after=t,
+                          user="106")
+        lab.until(lambda: [b for b in f.server.bindings("106")
+                           if b["expires"] > 700], 5, "the new one")
+        f.registered(106)
+    assert seen.longest_gap() == 0
+    lab.wire.settle()
+    assert f.registers(t) == {"106"}
+    assert [e["event"] for e in f.phone.state(7)["history"]
+            ].count("config") == 1
+
+    # who it is: another account in the same place
+    f.write(f.cfg(line7={"user": 260, "password": SECRET % 260}))
+    t = lab.now()
+    assert "line 7: changed" in f.reload()
+    f.registered(260)
+    lab.until(lambda: not f.server.bindings("106"), 5, "106 gone")
+    lab.until(lambda: f.aors()[6] == "260" and len(f.aors()) == 50, 5,
+              "in its place")
+    lab.wire.settle()
+    assert f.registers(t) == {"106", "260"}
+
+    # a line less, and it comes again
+    whole = f.cfg()
+    f.write("".join(x for x in whole.splitlines(True) if " line7 " not in x))
+    t = lab.now()
+    assert "line 7: ended" in f.reload()
+    lab.until(lambda: not f.server.bindings("260"), 5, "260 gone")
+    lab.until(lambda: len(f.aors()) == 49, 5, "and from the list")
+    f.write(whole)
+    assert "line 7: begins" in f.reload()
+    f.registered(106)
+    lab.until(lambda: f.aors()[6] == "106", 5, "in its place")
+    lab.wire.settle()
+    assert f.registers(t) == {"106", "260"}
+    assert f.phone.exit() == 0
+
+
+def test_reload_moves_servers(lab):
+    """Another proxy and registrar: registered there before it is
+    unregistered here."""
+    other = lab.combined(lab.backup)
+    f = Files(lab, line(1, lab.primary.ip, password=SECRET % 100))
+    f.registered(100)
+    f.write(line(1, lab.backup.ip, password=SECRET % 100))
+    t = lab.now()
+    assert "sip proxy ip" in f.reload()
+    lab.until(lambda: len(other.bindings("100")) == 1, 5, "there")
+    lab.until(lambda: not f.server.bindings("100"), 5, "not here any more")
+    new = lab.wire.sip("REGISTER", status=200, src="backup", after=t)[0]
+    old = [m for m in lab.wire.sip("REGISTER", dst="primary", after=t)
+           if m.request]
+    assert old and new.t < old[0].t
+    assert len(f.aors()) == 1
+    assert f.phone.exit() == 0
+
+
+def test_call_outlives_reload(lab):
+    """A line changes when its call has ended, and not before."""
+    ip = lab.primary.ip
+    cfg = line(1, ip, password=SECRET % 100)
+    f = Files(lab, cfg)
+    f.registered(100)
+    far = lab.baresip(["<sip:200@%s>;auth_pass=%s;answermode=auto" % (
+        ip, SECRET % 200)], host=lab.far)
+    far.wait_registered()
+    f.phone.wait_registered()
+    f.phone.dial("sip:200@" + ip)
+    f.phone.wait_event("CALL_ESTABLISHED")
+    f.write(cfg + "sip line1 registration period: 700\n")
+    t = lab.now()
+    assert "when its call has ended" in f.reload()
+    lab.never(lambda: f.registers(t), 1.0, "registered during the call")
+    f.phone.hangup()
+    lab.until(lambda: [m for m in lab.wire.sip("REGISTER", src="phone",
+                                               after=t) if m.expires == 700],
+              5, "changed after the call")
+    f.registered(100)
+    assert f.phone.exit() == 0
+
+
+def test_reload_that_fails(lab):
+    """What cannot be read, or is no configuration any more, changes
+    nothing."""
+    f = Files(lab, line(1, lab.primary.ip, password=SECRET % 100))
+    f.registered(100)
+    good = f.phone.cmd("aastra_config 1")
+    t = lab.now()
+
+    def refused(why):
+        with pytest.raises(CommandError, match="nothing changes") as e:
+            f.reload()
+        assert why in str(e.value)
+
+    f.write("<html><body>404 Not Found</body></html>\n")
+    refused("no key")
+    f.write("")
+    refused("no key")
+    os.unlink(f.path)
+    refused("could not be read")
+    os.mkdir(f.path)
+    refused("could not be read")
+    os.rmdir(f.path)
+
+    # a line that would have no server
+    f.write("sip line1 user name: 100\n")
+    assert "stays as it was" in f.reload()
+
+    lab.wire.settle()
+    assert f.registers(t) == set()
+    f.write(line(1, lab.primary.ip, password=SECRET % 100))
+    assert "0 lines changed" in f.reload()
+    assert f.phone.cmd("aastra_config 1") == good
+    f.registered(100)
+    assert f.phone.exit() == 0
+
+
+def test_sighup(lab):
+    """Without a terminal, SIGHUP reads again."""
+    cfg = line(1, lab.primary.ip, password=SECRET % 100)
+    f = Files(lab, cfg)
+    f.registered(100)
+    f.write(cfg + line(2, lab.primary.ip, password=SECRET % 101))
+    os.kill(f.phone.proc.pid, signal.SIGHUP)
+    f.registered(100, 101)
+    assert f.phone.exit() == 0
+
+
+def test_sighup_is_given_back(lab):
+    """Unloaded, the module leaves SIGHUP as it was: it ends baresip."""
+    f = Files(lab, line(1, lab.primary.ip, password=SECRET % 100))
+    f.registered(100)
+
+    def caught():
+        with open("/proc/%d/status" % f.phone.proc.pid) as status:
+            mask = re.search(r"SigCgt:\s*(\w+)", status.read())[1]
+        return bool(int(mask, 16) >> (signal.SIGHUP - 1) & 1)
+
+    assert caught()
+    f.phone.cmd("rmmod aastra")
+    assert not caught()
+    f.phone.cmd("insmod aastra")
+    assert caught()
+    assert f.phone.exit() == 0

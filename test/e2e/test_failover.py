@@ -23,7 +23,7 @@ def other(rank):
     return BACKUP if rank == PRIMARY else PRIMARY
 
 
-# ---- the flow to the primary -------------------------------------------------
+# ---- the flow to the primary ----------------------------------------------
 
 
 @parallel
@@ -87,7 +87,7 @@ def test_keepalives(lab, transport):
     assert len(site.registers()) == 2
 
 
-# ---- the primary fails -------------------------------------------------------
+# ---- the primary fails ----------------------------------------------------
 
 
 def refuse_and_restart(site):
@@ -202,8 +202,9 @@ def check_way_home(lab, site, t):
     """Registered on the primary first, then unregistered from the backup,
     then the backup's flow is closed."""
     home = site.wait_200(PRIMARY, after=t)
-    farewell = site.farewells(BACKUP, after=t)
-    assert farewell and min(e.t for e in farewell) > home.t
+    farewell = lab.wire.wait(lambda: site.farewells(BACKUP, after=t), 2,
+                             "the farewell to the backup")
+    assert min(e.t for e in farewell) > home.t
     assert all(param(e, "reg-id") == "2" for e in farewell)
     done = lab.wire.wait_sip("REGISTER", status=200, src="backup",
                              dst="phone", after=farewell[0].t)
@@ -237,7 +238,7 @@ def test_probes_leave_the_backup_alone(lab, row):
     assert site.service() == BACKUP
 
 
-# ---- a server that answers, but is out of order --------------------------------
+# ---- a server that answers, but is out of order ---------------------------
 
 
 @parallel
@@ -347,7 +348,7 @@ def test_registrar_refuses_everywhere(lab):
     site.wait_on(PRIMARY, HOME_S, only=True, after=t)
 
 
-# ---- what is no failure of the server -------------------------------------------
+# ---- what is no failure of the server -------------------------------------
 
 
 @parallel
@@ -403,7 +404,7 @@ def test_refused_refresh(lab, code):
     site.wait_on(PRIMARY, only=True, after=t)
 
 
-# ---- the way back ------------------------------------------------------------------
+# ---- the way back ---------------------------------------------------------
 
 
 @parallel
@@ -518,7 +519,7 @@ def test_probe_command(lab, transport):
     assert site.wait_on(PRIMARY, 2, only=True, after=t) - t < AT_ONCE_S
 
 
-# ---- by command -------------------------------------------------------------------
+# ---- by command -----------------------------------------------------------
 
 
 @parallel
@@ -533,8 +534,8 @@ def test_held(lab, row, transport):
     t = lab.now()
     phone.cmd("aastra_failover 1")
     there = site.wait_on(BACKUP, only=True, after=t)
-    farewell = site.farewells(PRIMARY, after=t)
-    assert farewell and farewell[0].t > there
+    farewell = lab.wire.wait(lambda: site.farewells(PRIMARY, after=t), 2)
+    assert farewell[0].t > there
     assert phone.state(1)["mode"] == BACKUP
     assert site.history_events()[-2:] == ["forced", "failover"]
     lab.never(lambda: site.service() != BACKUP, 1.2, "moves by itself", 0.1)
@@ -587,7 +588,7 @@ def test_held_on_the_primary(lab, row):
     assert site.wait_on(BACKUP, after=t) - t < AT_ONCE_S
 
 
-# ---- nothing answers ---------------------------------------------------------------
+# ---- nothing answers ------------------------------------------------------
 
 
 @parallel
@@ -637,7 +638,7 @@ def test_both_dead_at_start(lab, transport, first):
     site.wait_on(first, 4, only=True, after=t)
 
 
-# ---- at start ------------------------------------------------------------------------
+# ---- at start -------------------------------------------------------------
 
 
 @parallel
@@ -675,7 +676,7 @@ def test_start_without_primary(lab, row, case):
     site.wait_on(PRIMARY, HOME_S, only=True, after=t)
 
 
-# ---- how it is configured -------------------------------------------------------------
+# ---- how it is configured -------------------------------------------------
 
 
 SPELLINGS = ("global-guide", "global-baresip", "line-guide", "line-baresip")
@@ -763,6 +764,7 @@ def test_two_lines_share_a_flow(lab):
     phone = site.start()
 
     def one_connection(rank, after):
+        lab.wire.settle()
         regs = site.registers(rank, after=after)
         assert {e.user for e in regs} == {"100", "101", "102"}
         assert len({e.sport for e in regs}) == 1
@@ -773,7 +775,6 @@ def test_two_lines_share_a_flow(lab):
     site.primary.kill()
     site.wait_on(BACKUP, only=True, after=t)
     one_connection(BACKUP, t)
-    lab.wire.settle()
 
     # one line that still needs it keeps the flow open
     t = lab.now()
@@ -790,7 +791,7 @@ def test_two_lines_share_a_flow(lab):
     assert not [e for e in site.registers(PRIMARY, after=t)]
 
 
-# ---- the figures ------------------------------------------------------------------------
+# ---- the figures ----------------------------------------------------------
 
 
 def distribution(name, values):

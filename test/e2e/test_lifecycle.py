@@ -19,11 +19,12 @@ def in_valgrind(test):
                               reason="needs valgrind")(test)
 
 
-def ends_well(w, timeout=60):
+def ends_well(w, timeout=10):
     """It ends by itself, and valgrind has nothing to say."""
     code = w.phone.exit(timeout)
     text = w.phone.proc.output()
-    assert code == 0, text[text.find("HEAP SUMMARY") - 4000:]
+    assert code == 0, "\n".join(x for x in text.splitlines()
+                                if x.startswith("=="))[:4000]
     assert "ERROR SUMMARY: 0 errors" in text
     assert "HEAP SUMMARY" in text
 
@@ -152,11 +153,16 @@ def black_hole(w, server):
     server.host.drop()
 
 
+DEATHS = [("E3", "tcp", kill), ("E3", "tcp", hang),
+          ("E3", "tcp", black_hole), ("E2", "udp", black_hole)]
+
+
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("fault", [kill, hang, black_hole])
-@pytest.mark.parametrize("row, transport", [("E3", "tcp"), ("E2", "udp")])
-def test_exit_takes_two_seconds(lab, row, transport, fault, stage):
-    """However the servers died, baresip ends within two seconds."""
+@pytest.mark.parametrize("row, transport, fault", DEATHS, ids=[
+    "%s-%s-%s" % (r, t, f.__name__) for r, t, f in DEATHS])
+def test_exit_in_time(lab, row, transport, fault, stage):
+    """However the servers died, baresip ends within two seconds, also where
+    a call is up."""
     w = World(lab, row, transport)
     to_stage(w, stage)
     for server in (w.primary, w.backup, w.reg):
@@ -165,46 +171,49 @@ def test_exit_takes_two_seconds(lab, row, transport, fault, stage):
     t = lab.now()
     assert w.phone.exit() == 0
     took = lab.now() - t
+    # nothing else of this lab has to wait for dead servers
+    for x in [*w.fars.values(), w.primary, w.backup, w.reg]:
+        if x:
+            x.kill()
     assert took < 2.0, took
-    for server in (w.primary, w.backup, w.reg):
-        if server and fault is hang:
-            server.cont()
 
 
 # -- fifty rounds --------------------------------------------------------------------
 
 
+TRANSACTION = 32    # s that libre remembers a transaction
+
+
 @pytest.mark.parametrize("row", ["E3", "E2"])
 def test_fifty_rounds(lab, row):
-    """Fifty times away and home: as many file descriptors, bindings and (but
-    for noise) as much memory as before, and no move takes longer at the
-    end."""
+    """Fifty times away and home: as many file descriptors and bindings as
+    before, and no move takes longer at the end. What the rounds took of
+    memory is used again by the next ones."""
     w = World(lab, row, far=False)
-    fds, rss, took = [], [], []
+    fds, took = [], []
 
-    def measure():
-        w.wait_alone("primary")
-        lab.until(lambda: w.state()["flows"][1]["state"] == "idle", 3,
-                  "backup let go")
-        fds.append(w.phone.fds())
-        rss.append(w.phone.rss_kb())
+    def rounds(n):
+        for _ in range(n):
+            t = lab.now()
+            w.primary.kill()
+            w.wait_on("backup")
+            took.append(lab.now() - t)
+            w.come_home()
+            lab.until(lambda: w.state()["flows"][1]["state"] == "idle", 3,
+                      "backup let go")
+            fds.append(w.phone.fds())
 
-    measure()
-    for _ in range(50):
-        t = lab.now()
-        w.primary.kill()
-        w.phone.wait_event("REGISTER_OK", after=t)
-        w.wait_on("backup")
-        took.append(lab.now() - t)
-        w.come_home()
-        measure()
+    begin = lab.now()
+    rounds(50)
     assert set(fds) == {fds[0]}, fds
-    # the first rounds fill pools and the history
-    assert max(rss[-10:]) - max(rss[20:30]) <= 64, rss
-    assert rss[-1] - rss[0] < 1024, rss
     assert statistics.median(took[-10:]) < 2 * statistics.median(
         took[:10]) + 0.05, took
     c = w.state()["counters"]
     assert c["failovers"] == c["failbacks"] == 50
+    if row == "E3":
+        rss = w.phone.rss_kb()
+        lab.until(lambda: lab.now() > begin + TRANSACTION, TRANSACTION + 1)
+        rounds(25)
+        assert w.phone.rss_kb() - rss <= 64
     assert w.phone.exit() == 0
     no_bindings(w)

@@ -182,7 +182,7 @@ def test_keys_of_the_phones(lab):
 
 DEAD = {
     "refused": lambda host: None,               # nothing listens there
-    "hole": lambda host: host.drop(),
+    "hole": lambda host: [host.drop(proto=p) for p in ("tcp", "udp")],
 }
 
 
@@ -244,8 +244,6 @@ def test_target_after_target(lab, transport):
 def test_both_families(lab):
     """The IPv4 address of a name is dead: its IPv6 address is tried."""
     site = Site(lab)
-    lab.primary.reject("tcp-reset")             # IPv6 as well...
-    lab.primary.clear()
     site.dns.a(NAME, lab.regb).aaaa(NAME, lab.primary)
     site.start(port=5060, wait=None)
     lab.wire.wait_sip("REGISTER", status=200, src="primary", dst="phone",
@@ -535,3 +533,35 @@ def test_tls_name(lab, good):
     if not good:
         assert "certificate" in site.flow("primary")["error"]
         assert not lab.wire.sip("REGISTER", request=True, dst="primary")
+
+
+@parallel
+def test_behind_a_named_proxy(lab):
+    """Servers that are judged through an outbound proxy, which has no backup
+    and is given by name: they are reached over the address in force, without
+    a question for each request, and a dead name server disturbs nothing."""
+    site = Site(lab, ["primary", "regb"])
+    lab.combined(lab.backup)
+    site.dns.srv(SRV["tcp"], (10, 1, 5060, "first.example.com"),
+                 (20, 1, 5060, "second.example.com"), ttl=600)
+    site.dns.a("first.example.com", lab.primary, ttl=600)
+    site.dns.a("second.example.com", lab.regb, ttl=600)
+    site.phone = lab.baresip(
+        lab.account(transport="tcp", domain=lab.reg.ip), aastra=True,
+        config=["dns_server " + site.dns.address,
+                "sip_outbound_proxy " + NAME,
+                "sip_registrar_ip " + lab.reg.ip,
+                "sip_backup_registrar_ip " + lab.backup.ip, *FAST])
+    lab.until(lambda: site.phone.state(1)["service"] == "primary", 5)
+    lab.until(lambda: site.through() == ["primary"], 5)
+    site.dns.silent = True
+    never(lambda: site.phone.state(1)["service"] != "primary", 2.5,
+          "it left, for want of a name server")
+    assert len(site.dns.asked("SRV")) == 1
+
+    t = lab.now()
+    site.edge["primary"].kill()
+    lab.until(lambda: site.through() == ["regb"], 5, "over the second one")
+    assert not [e for e in lab.wire.sip("REGISTER", request=True, src="phone",
+                                        after=t)
+                if e.uri != "sip:" + lab.reg.ip]

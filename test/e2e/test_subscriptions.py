@@ -171,10 +171,11 @@ def watchers(server, user="100"):
 
 
 class Eye:
-    """Looks at the tables of all servers every 20 ms."""
+    """Looks at the tables of all servers every 20 ms, first at those that the
+    line leaves: what is gone there must be found at the others."""
 
     def __init__(self, servers, every=0.02):
-        self.servers = servers
+        self.servers = list(servers)
         self.every = every
         self.samples = []       # (time, set of (event, whom))
         self._stop = threading.Event()
@@ -282,7 +283,7 @@ def test_follow(lab, row, transport):
         home.publish(200, bodies.dialog(200, "terminated"), expires=0)
     home.publish(200, bodies.dialog(200, "confirmed"))
     values.clear()
-    with Eye(site.notifiers) as eye:
+    with Eye(reversed(site.notifiers)) as eye:
         def back():
             values.append({k: s["value"] for k, s in site.subs().items()})
             return site.all_active(PRIMARY)

@@ -2770,7 +2770,7 @@ static void test_malformed(void **state)
 		{F, TEXT("sip registration retry timer: abc"), 1,
 		 "aastra.cfg:1: key 'sip registration retry timer': 'abc' "
 		 "is not a number; the default (1800) is used"},
-		{F, TEXT("sip registration timeout retry timer: 10"), 1,
+		{F, TEXT("sip registration timeout retry timer: 10"), 2,
 		 "aastra.cfg:1: key 'sip registration timeout retry timer': "
 		 "'10' is below 30 s: raised to 30"},
 		{F, TEXT("sip registration renewal timer: -15"), 1,

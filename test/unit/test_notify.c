@@ -445,7 +445,19 @@ static void presence_values(void **state)
 	check("presence", PF,
 	      PIDF("<tuple id=\"1\"><status><basic>open</basic></status>"
 		   "</tuple><person><activities><holiday/></activities>"
+		   "</person>"), 0, "away");
+	check("presence", PF,
+	      PIDF("<tuple id=\"1\"><status><basic>open</basic></status>"
+		   "</tuple><person><activities><away/><busy/></activities>"
+		   "</person>"), 0, "busy");
+	check("presence", PF,
+	      PIDF("<tuple id=\"1\"><status><basic>open</basic></status>"
+		   "</tuple><person><activities><breakfast/></activities>"
 		   "</person>"), 0, "open");
+	check("presence", PF,
+	      PIDF("<tuple id=\"1\"><status><basic>closed</basic></status>"
+		   "</tuple><person><activities><busy/></activities>"
+		   "</person>"), 0, "closed");
 	check("presence", PF,
 	      PIDF("<tuple id=\"1\"><status><basic>ajar</basic></status>"
 		   "</tuple>"), EBADMSG, "");

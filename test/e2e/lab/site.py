@@ -86,7 +86,8 @@ class Site:
         for r in self.registrars:
             with contextlib.suppress(OSError):
                 found += [(self.rank_of(r, b), b)
-                          for b in r.bindings(str(aor), timeout=0.3) if live(b)]
+                          for b in r.bindings(str(aor), timeout=0.3)
+                          if live(b)]
         return found
 
     def rank_of(self, registrar, b):

@@ -1,0 +1,448 @@
+/**
+ * @file gen_parameters.c  The pages about the keys, written from their table
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ *
+ * Prints docs/parameters.md, with --man the manual page aastra(7); with
+ * --write FILE writes it there, with --check FILE compares it with what is
+ * there.
+ */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "key.h"
+
+
+/* The page is made in memory, so that it can be compared */
+static struct {
+	char *buf;
+	size_t len;
+} page;
+
+
+__attribute__((format(printf, 1, 2)))
+static void put(const char *fmt, ...)
+{
+	va_list ap;
+	char *buf;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+
+	if (n < 0)
+		abort();
+
+	buf = realloc(page.buf, page.len + (size_t)n + 1);
+	if (!buf)
+		abort();
+
+	page.buf = buf;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(buf + page.len, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+
+	page.len += (size_t)n;
+}
+
+
+/* ---- what a key is ---------------------------------------------------- */
+
+
+struct group {
+	const char *title;
+	const char *text;
+	enum aa_key_id first;
+};
+
+
+static const struct group groupv[] = {
+	{"Servers",
+	 "The Network set. 0.0.0.0, nothing, and for a port 0 count as not"
+	 " given.", K_PROXY_IP},
+	{"Identity",
+	 "The Authentication set. `sip lineN user name` makes line N; without"
+	 " it the line is the Nth account of baresip's `accounts` file.",
+	 K_USER_NAME},
+	{"Timers", "", K_REGISTRATION_RETRY},
+	{"Subscriptions", "", K_EXPLICIT_MWI},
+	{"Transport and security", "", K_OUTBOUND_SUPPORT},
+	{"Failover, beyond the guides", "", K_KEEPALIVE_TIMER},
+	{"The module", "In baresip's `config` alone.", K_CFG_PATH},
+};
+
+#define GROUPS (sizeof(groupv) / sizeof(groupv[0]))
+
+
+static enum aa_key_id group_end(size_t g)
+{
+	return g + 1 < GROUPS ? groupv[g + 1].first : KEY_COUNT;
+}
+
+
+static void range_of(char *buf, size_t sz, const struct aa_key *k)
+{
+	const char *sp = k->unit[0] ? " " : "";
+
+	switch (k->type) {
+
+	case AA_TYPE_NUMBER:
+		if (k->max == 2147483647)
+			(void)snprintf(buf, sz, "%s%s%s%s%u or more",
+				       k->unit, sp[0] ? ", " : "",
+				       k->zero ? "0, " : "", "", k->min);
+		else
+			(void)snprintf(buf, sz, "%s%s%s%u-%u", k->unit,
+				       sp[0] ? ", " : "", k->zero ? "0, " : "",
+				       k->min, k->max);
+		break;
+
+	case AA_TYPE_CHOICE:
+		(void)snprintf(buf, sz, "%s", k->values);
+		break;
+
+	case AA_TYPE_PORT:
+		(void)snprintf(buf, sz, "0-65535");
+		break;
+
+	default:
+		(void)snprintf(buf, sz, "%s", aa_key_type_name(k->type));
+		break;
+	}
+}
+
+
+static void default_of(char *buf, size_t sz, const struct aa_key *k)
+{
+	if (k->deftext)
+		(void)snprintf(buf, sz, "%s", k->deftext);
+	else if (k->type == AA_TYPE_NUMBER || k->type == AA_TYPE_BOOL ||
+		 k->type == AA_TYPE_PORT)
+		(void)snprintf(buf, sz, "%u", k->def);
+	else
+		(void)snprintf(buf, sz, "none");
+}
+
+
+static const char *scope_of(const struct aa_key *k)
+{
+	switch (k->scope) {
+
+	case AA_SCOPE_GLOBAL: return "global";
+	case AA_SCOPE_LINE:   return "line";
+	default:              return k->line_beyond ? "global, line *"
+			: "global, line";
+	}
+}
+
+
+/* ---- docs/parameters.md ----------------------------------------------- */
+
+
+static void md_key(const struct aa_key *k)
+{
+	char range[128], standard[128];
+
+	range_of(range, sizeof(range), k);
+	default_of(standard, sizeof(standard), k);
+
+	put("| `%s` | %s | %s | %s | %s%s%s%s | %s |\n", k->name,
+	    scope_of(k), range, standard,
+	    k->state == AA_KEY_IGNORED ? "*Not used:* " : "", k->does,
+	    k->reason ? " Here: " : "", k->reason ? k->reason : "",
+	    k->guide[0] ? k->guide : "-");
+}
+
+
+static void md_page(void)
+{
+	size_t g, i, used = 0;
+
+	for (i = 0; i < KEY_COUNT; i++)
+		used += aa_keyv[i].state == AA_KEY_WORKS;
+
+	put("# The keys\n"
+	    "\n"
+	    "<!-- Written by test/unit/gen_parameters.c from the table in"
+	    " modules/aastra/key.c.\n"
+	    "     Do not edit: cmake --build build --target parameters -->\n"
+	    "\n"
+	    "%u keys: %zu work, %zu are read and checked but not used; the"
+	    " reason stands with each.\n"
+	    "They are those of the Aastra and Mitel administrator guides, and"
+	    " some beyond them. The same list,\n"
+	    "with what is in force and where it came from, is printed by"
+	    " `aastra_config [N]`.\n"
+	    "\n"
+	    "## Where they stand\n"
+	    "\n"
+	    "1. `aastra.cfg`, `<model>.cfg`, `<MAC>.cfg` in the folder that"
+	    " `aastra_cfg_path` names:\n"
+	    "   `sip line1 backup outbound proxy: 10.0.0.2`. `startup.cfg`"
+	    " is read where there is no `aastra.cfg`.\n"
+	    "2. baresip's `config`, in the same spelling.\n"
+	    "3. baresip's `config`, in baresip's spelling:"
+	    " `sip_line1_backup_outbound_proxy 10.0.0.2`.\n"
+	    "\n"
+	    "The later one wins. Names are case-insensitive. `global` is"
+	    " `sip proxy ip`, for all lines; `line` is\n"
+	    "`sip lineN proxy ip`, for line N alone (`line *`: the guides"
+	    " have it only globally).\n"
+	    "\n"
+	    "A line with one value of a set of its own ignores all global"
+	    " values of that set, as the phones do; `sip line\n"
+	    "inheritance: key` lets each key fall back alone. The Network set"
+	    " is the first table below, the Authentication\n"
+	    "set the second one.\n"
+	    "\n"
+	    "## Reading them again\n"
+	    "\n"
+	    "`aastra_reload`, and SIGHUP where standard input is not a"
+	    " terminal. Lines whose settings are the same are\n"
+	    "not touched. A line that changed registers anew before its old"
+	    " binding is taken back; one that is in a call\n"
+	    "changes when the call has ended. Where a file can not be read,"
+	    " or has no key in it any more, nothing changes.\n"
+	    "An account that a described line has displaced comes back when"
+	    " baresip is started again, and\n"
+	    "`sips trusted certificates` is read at start only.\n",
+	    (unsigned)KEY_COUNT, used, KEY_COUNT - used);
+
+	for (g = 0; g < GROUPS; g++) {
+
+		put("\n## %s\n\n%s%s", groupv[g].title, groupv[g].text,
+		    groupv[g].text[0] ? "\n\n" : "");
+		put("| key | scope | values | default | what it does"
+		    " | guide |\n"
+		    "|---|---|---|---|---|---|\n");
+
+		for (i = groupv[g].first; i < group_end(g); i++)
+			md_key(&aa_keyv[i]);
+	}
+
+	put("\n## Symmetric UDP\n"
+	    "\n"
+	    "The phones send UDP from port 5060, or `sip local port`, where"
+	    " `sip symmetric udp signaling` is 1, and from\n"
+	    "another where it is 0 (or where a backup is configured). libre"
+	    " has one socket for UDP and always sends from\n"
+	    "the port that it listens on: what is chosen here is 1, for every"
+	    " line. `sip_listen 0.0.0.0:5060` in baresip's\n"
+	    "`config` names the port; without it a free one is taken.\n");
+}
+
+
+/* ---- aastra(7) -------------------------------------------------------- */
+
+
+/* The back quotes of the table become bold, and dashes stay dashes */
+static void man_text(const char *str)
+{
+	bool bold = false;
+
+	for (; *str; str++) {
+
+		if (*str == '`') {
+			put("%s", bold ? "\\fR" : "\\fB");
+			bold = !bold;
+		}
+		else if (*str == '-') {
+			put("\\-");
+		}
+		else if (*str == '\\') {
+			put("\\e");
+		}
+		else {
+			put("%c", *str);
+		}
+	}
+}
+
+
+static void man_key(const struct aa_key *k)
+{
+	char range[128], standard[128];
+
+	range_of(range, sizeof(range), k);
+	default_of(standard, sizeof(standard), k);
+
+	put(".TP\n.B \"%s\"\n", k->name);
+	man_text(k->does);
+	put("\n(%s; ", scope_of(k));
+	man_text(range);
+	put("; default: ");
+	man_text(standard);
+	put(")\n");
+
+	if (k->state == AA_KEY_IGNORED || k->reason) {
+		put("%s", k->state == AA_KEY_IGNORED ? "Not used here: " : "");
+		man_text(k->reason ? k->reason : "");
+		put(".\n");
+	}
+}
+
+
+static void man_page(void)
+{
+	size_t g, i;
+
+	put(".\\\" Written by test/unit/gen_parameters.c; do not edit:\n"
+	    ".\\\" cmake \\-\\-build build \\-\\-target parameters\n"
+	    ".TH AASTRA 7 \"\" \"baresip\\-aastra\" \"baresip modules\"\n"
+	    ".SH NAME\n"
+	    "aastra \\- failover in the way of Aastra SIP phones, for baresip\n"
+	    ".SH SYNOPSIS\n"
+	    ".nf\n"
+	    "module_app      aastra.so\n"
+	    "module_app      account.so\n"
+	    "aastra_cfg_path \\fIfolder\\fR\n"
+	    ".fi\n"
+	    ".SH DESCRIPTION\n"
+	    "Backup outbound proxy, backup proxy and backup registrar: when"
+	    " a server fails, a line moves its\n"
+	    "registration to the backup, tries the primary in the background,"
+	    " and goes back.\n"
+	    ".PP\n"
+	    "Keys are read from \\fIaastra.cfg\\fR, \\fImodel\\fR.cfg and"
+	    " \\fIMAC\\fR.cfg in the folder that\n"
+	    ".B aastra_cfg_path\n"
+	    "names, then from baresip's \\fIconfig\\fR, as\n"
+	    ".B \"sip line1 proxy ip: 10.0.0.2\"\n"
+	    "or\n"
+	    ".BR \"sip_line1_proxy_ip 10.0.0.2\" .\n"
+	    "The later one wins. A global key has no \\fBlineN\\fR in it.\n"
+	    ".SH COMMANDS\n"
+	    ".BR aastra_status , aastra_state , aastra_history"
+	    " , aastra_config ,\n"
+	    ".BR aastra_failover , aastra_failback , aastra_auto"
+	    " , aastra_probe ,\n"
+	    ".BR aastra_reload , aastra_subscribe , aastra_unsubscribe .\n"
+	    ".PP\n"
+	    ".B aastra_reload\n"
+	    "reads the configuration again, as does SIGHUP where standard"
+	    " input is not a terminal.\n"
+	    "Lines whose settings did not change are not touched.\n");
+
+	for (g = 0; g < GROUPS; g++) {
+
+		put(".SH KEYS: ");
+		for (i = 0; groupv[g].title[i]; i++)
+			put("%c", groupv[g].title[i]);
+		put("\n");
+
+		if (groupv[g].text[0]) {
+			man_text(groupv[g].text);
+			put("\n");
+		}
+
+		for (i = groupv[g].first; i < group_end(g); i++)
+			man_key(&aa_keyv[i]);
+	}
+
+	put(".SH FILES\n"
+	    ".TP\n.I ~/.baresip/aastra_servers\n"
+	    "The servers that were in force, for the next start.\n"
+	    ".TP\n.I ~/.baresip/aastra_uuid\n"
+	    "The instance\\-id, where baresip has none.\n"
+	    ".SH SEE ALSO\n"
+	    ".BR baresip (1)\n");
+}
+
+
+/* ---- files ------------------------------------------------------------ */
+
+
+static int write_page(const char *path)
+{
+	FILE *f = fopen(path, "w");
+	int err = 0;
+
+	if (!f) {
+		perror(path);
+		return -1;
+	}
+
+	if (page.len != fwrite(page.buf, 1, page.len, f))
+		err = -1;
+
+	if (fclose(f))
+		err = -1;
+
+	if (err)
+		perror(path);
+
+	return err;
+}
+
+
+static int check_page(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	unsigned long line = 1;
+	size_t i;
+	int c;
+
+	if (!f) {
+		perror(path);
+		return -1;
+	}
+
+	for (i = 0; i < page.len; i++) {
+
+		c = fgetc(f);
+
+		if (c != (unsigned char)page.buf[i])
+			break;
+
+		if (c == '\n')
+			++line;
+	}
+
+	c = i < page.len ? 0 : fgetc(f);
+	(void)fclose(f);
+
+	if (c != EOF) {
+		fprintf(stderr, "%s:%lu: not what the table of keys says (any"
+			" more); write it again with\n"
+			"  cmake --build build --target parameters\n",
+			path, line);
+		return -1;
+	}
+
+	return 0;
+}
+
+
+int main(int argc, char *argv[])
+{
+	int err = 0;
+
+	if (argc > 1 && 0 == strcmp(argv[1], "--man")) {
+		man_page();
+		++argv;
+		--argc;
+	}
+	else {
+		md_page();
+	}
+
+	if (argc == 1)
+		err = fputs(page.buf, stdout) < 0;
+	else if (argc == 3 && 0 == strcmp(argv[1], "--write"))
+		err = write_page(argv[2]);
+	else if (argc == 3 && 0 == strcmp(argv[1], "--check"))
+		err = check_page(argv[2]);
+	else {
+		fprintf(stderr, "usage: gen_parameters [--man]"
+			" [--write FILE | --check FILE]\n");
+		err = -1;
+	}
+
+	free(page.buf);
+
+	return err ? 1 : 0;
+}
