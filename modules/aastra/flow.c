@@ -36,6 +36,7 @@ enum {
 	   within ten seconds; not every server answers, so its own ping is
 	   put off for a day, and the connection's end is all it reports */
 	LIBRE_PING_INTERVAL = 86400,
+	VIA_WAIT_MS         = 50,
 	BACKOFF_SHIFT_MAX   = 16,
 	REASON_SIZE         = 128
 };
@@ -49,7 +50,7 @@ struct aa_flow {
 	char *host;
 	char *uri;              /* of the address in use                    */
 	char *name;             /* as the administrator wrote it            */
-	char *route;            /* behind this proxy, NULL: next hop itself */
+	struct aa_flow *via;    /* behind this proxy, NULL: next hop itself */
 	uint16_t port;
 	bool keep;
 	uint32_t transaction;
@@ -123,7 +124,7 @@ static void flow_destructor(void *arg)
 	mem_deref(flow->host);
 	mem_deref(flow->uri);
 	mem_deref(flow->name);
-	mem_deref(flow->route);
+	mem_deref(flow->via);
 	mem_deref(flow->resolve);
 }
 
@@ -238,7 +239,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 	flow_stop(flow);
 
 	/* a proxy that answers for others is not closed with one of them */
-	if (!flow->route)
+	if (!flow->via)
 		aa_conn_close(&flow->conn, true);
 
 	flow->successes = 0;
@@ -277,6 +278,23 @@ static void flow_down_err(struct aa_flow *flow, int err)
 }
 
 
+/*
+ * The connection to the proxy in front broke.  That is the proxy's failure,
+ * which may have another address: the server behind it is asked for anew.
+ */
+static void via_lost(struct aa_flow *flow)
+{
+	flow_stop(flow);
+	flow->successes = 0;
+	tmr_start(&flow->tmr, VIA_WAIT_MS, probe_handler, flow);
+
+	if (flow->state == AA_FLOW_UP) {
+		state_set(flow, AA_FLOW_CONNECTING);
+		notify(flow);
+	}
+}
+
+
 /* Called by libre from within the closing of the connection */
 static void keepalive_handler(int err, void *arg)
 {
@@ -285,7 +303,10 @@ static void keepalive_handler(int err, void *arg)
 	/* the socket is gone already; its number may be another's by now */
 	aa_conn_init(&flow->conn);
 
-	flow_down_err(flow, err ? err : ECONNRESET);
+	if (flow->via)
+		via_lost(flow);
+	else
+		flow_down_err(flow, err ? err : ECONNRESET);
 }
 
 
@@ -294,7 +315,7 @@ static enum aa_keepalive keepalive_kind(const struct aa_flow *flow)
 	if (!flow->keep || flow->state != AA_FLOW_UP)
 		return AA_KEEPALIVE_NONE;
 
-	if (flow->outbound && flow->tp != SIP_TRANSP_UDP && !flow->route)
+	if (flow->outbound && flow->tp != SIP_TRANSP_UDP && !flow->via)
 		return AA_KEEPALIVE_CRLF;
 
 	return AA_KEEPALIVE_OPTIONS;
@@ -369,7 +390,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 	++flow->successes;
 
 	if (flow->keep) {
-		if (!flow->route) {
+		if (!flow->via) {
 			aa_conn_from_msg(&flow->conn, msg);
 			aa_conn_user_timeout(&flow->conn, flow->transaction);
 		}
@@ -401,6 +422,11 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 static void options_handler(int err, const struct sip_msg *msg, void *arg)
 {
 	struct aa_flow *flow = arg;
+
+	if (err && err != ETIMEDOUT && flow->via) {
+		via_lost(flow);
+		return;
+	}
 
 	if (err) {
 		flow_down_err(flow, err);
@@ -475,7 +501,7 @@ static void icmp_probe(struct aa_flow *flow)
 {
 	static const char crlf[4] = {'\r', '\n', '\r', '\n'};
 
-	if (flow->tp != SIP_TRANSP_UDP || flow->route ||
+	if (flow->tp != SIP_TRANSP_UDP || flow->via ||
 	    !sa_isset(&flow->dst, SA_ALL))
 		return;
 
@@ -488,7 +514,7 @@ static void icmp_probe(struct aa_flow *flow)
 
 static int options_send(struct aa_flow *flow)
 {
-	const char *routev[1] = {flow->route};
+	const char *routev[1] = {aa_flow_uri(flow->via)};
 	struct aa_req_prm prm;
 	char from[128];
 	struct sa laddr;
@@ -505,8 +531,8 @@ static int options_send(struct aa_flow *flow)
 		return ENOMEM;
 
 	err = sip_dialog_alloc(&flow->dlg, flow->uri, flow->uri, NULL, from,
-			       flow->route ? routev : NULL,
-			       flow->route ? 1 : 0);
+			       flow->via ? routev : NULL,
+			       flow->via ? 1 : 0);
 	if (err)
 		return err;
 
@@ -517,7 +543,7 @@ static int options_send(struct aa_flow *flow)
 	prm.met     = "OPTIONS";
 	prm.dlg     = flow->dlg;
 	prm.timeout = flow->transaction;
-	prm.conn    = flow->route ? NULL : &flow->conn;
+	prm.conn    = flow->via ? NULL : &flow->conn;
 	prm.resph   = options_handler;
 	prm.arg     = flow;
 
@@ -669,6 +695,18 @@ static void check_start(struct aa_flow *flow)
 	if (flow->resolve)
 		return;
 
+	/* the proxy in front has no address yet, or does not work */
+	if (flow->via && flow->keep &&
+	    aa_flow_state(flow->via) == AA_FLOW_DOWN) {
+		flow_down(flow, aa_flow_reason(flow->via), 0);
+		return;
+	}
+
+	if (flow->via && !aa_flow_ready(flow->via)) {
+		tmr_start(&flow->tmr, VIA_WAIT_MS, probe_handler, flow);
+		return;
+	}
+
 	if (!needs_resolving(flow)) {
 		if (flow->dnsc && flow->state == AA_FLOW_DOWN && !flow->tried)
 			(void)target_use(flow, 0);
@@ -714,7 +752,7 @@ static void flow_close(struct aa_flow *flow)
 		return;
 
 	flow_stop(flow);
-	if (flow->keep && !flow->route)
+	if (flow->keep && !flow->via)
 		aa_conn_close(&flow->conn, false);
 
 	state_set(flow, AA_FLOW_IDLE);
@@ -727,9 +765,13 @@ static int uri_print(char **urip, const struct aa_flow_prm *prm)
 	uint16_t port = sip_transp_port(prm->tp, prm->port);
 
 	/* a Request-URI beyond the next hop is for that one to resolve */
-	if (prm->route && prm->port)
+	if (prm->via && 0 == sa_set_str(&sa, prm->host, prm->port))
+		return prm->port ? re_sdprintf(urip, "sip:%J", &sa) :
+			re_sdprintf(urip, sa_af(&sa) == AF_INET6 ?
+				    "sip:[%j]" : "sip:%j", &sa);
+	if (prm->via && prm->port)
 		return re_sdprintf(urip, "sip:%s:%u", prm->host, prm->port);
-	if (prm->route)
+	if (prm->via)
 		return re_sdprintf(urip, "sip:%s", prm->host);
 
 	if (0 == sa_set_str(&sa, prm->host, port))
@@ -760,8 +802,7 @@ static struct aa_flow *flow_find(const struct list *flowl,
 		    flow->transaction == prm->transaction &&
 		    flow->interval == prm->keepalive &&
 		    flow->base == prm->base && flow->max == prm->max &&
-		    0 == str_cmp(flow->route ? flow->route : "",
-				 prm->route ? prm->route : "") &&
+		    flow->via == prm->via &&
 		    0 == str_casecmp(flow->host, prm->host))
 			return flow;
 	}
@@ -795,8 +836,8 @@ static int flow_alloc(struct aa_flow **flowp, struct list *flowl,
 	err  = str_dup(&flow->host, prm->host);
 	err |= uri_print(&flow->uri, prm);
 	err |= uri_print(&flow->name, prm);
-	if (prm->route)
-		err |= str_dup(&flow->route, prm->route);
+	if (prm->via)
+		flow->via = mem_ref(prm->via);
 	else if (sa_set_str(&flow->dst, prm->host,
 			    sip_transp_port(prm->tp, prm->port))) {
 		sa_init(&flow->dst, AF_UNSPEC);
@@ -946,7 +987,7 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 		return;
 
 	/* such a word is the proxy's, about a server that did not answer */
-	if (flow->route && aa_scode_is_server_failure(msg->scode))
+	if (flow->via && aa_scode_is_server_failure(msg->scode))
 		return;
 
 	outbound = sip_msg_hdr_has_value(msg, SIP_HDR_REQUIRE, "outbound");
@@ -1058,6 +1099,9 @@ void aa_flow_reset(struct aa_flow *flow)
  */
 bool aa_flow_ready(const struct aa_flow *flow)
 {
+	if (flow && flow->via)
+		return aa_flow_ready(flow->via);
+
 	return flow && (!flow->dnsc || flow->targets.n);
 }
 
@@ -1073,6 +1117,9 @@ bool aa_flow_ready(const struct aa_flow *flow)
  */
 uint64_t aa_flow_turn(const struct aa_flow *flow)
 {
+	if (flow && flow->via)
+		return aa_flow_turn(flow->via);
+
 	return flow ? flow->turn : 0;
 }
 
@@ -1312,7 +1359,7 @@ uint64_t aa_flow_generation(const struct aa_flow *flow)
  */
 bool aa_flow_behind(const struct aa_flow *flow)
 {
-	return flow && flow->route;
+	return flow && flow->via;
 }
 
 

@@ -30,7 +30,7 @@ struct aa_flow_prm {
 	enum sip_transp tp;     /**< transport                              */
 	const char *host;       /**< name or address                        */
 	uint16_t port;          /**< port, 0 for the transport's default    */
-	const char *route;      /**< the server is behind this proxy, and is
+	struct aa_flow *via;    /**< the server is behind this proxy, and is
 				     judged by what answers through it; NULL:
 				     it is the next hop itself              */
 	struct dnsc *dnsc;      /**< asked for names, may be NULL           */

@@ -421,9 +421,9 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_WHITELIST] = {
 		.name = "sip whitelist",
 		BOOL(AA_SCOPE_GLOBAL, 0),
-		.does = "Calls are taken from the line's servers only.",
+		.does = "Calls to a line are taken from the lines' servers "
+			"only, backups as well; others get 403.",
 		.guide = "A-240",
-		IGNORED("calls are taken from everywhere"),
 	},
 	[K_LOCAL_PORT] = {
 		.name = "sip local port",
@@ -621,6 +621,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.beyond = true, .baresip_only = true,
 		.does = "The same files by HTTP or HTTPS.",
 		.guide = "",
+		IGNORED("files are read from the folder of `aastra_cfg_path` "
+			"only"),
 	},
 	[K_HTTP_LISTEN] = {
 		.name = "aastra_http_listen",

@@ -218,8 +218,8 @@ static int attach_flow(struct aa_line *line, enum aa_role role,
 
 	/* what is behind an outbound proxy is judged through it */
 	if (role != AA_ROLE_OUTBOUND)
-		prm.route = aa_flow_uri(aa_line_flow(line, AA_ROLE_OUTBOUND,
-						     AA_RANK_PRIMARY));
+		prm.via = aa_line_flow(line, AA_ROLE_OUTBOUND,
+				       AA_RANK_PRIMARY);
 
 	return aa_flow_attach(&line->user[role][rank], &line->phone->flowl,
 			      uag_sip(), &prm, flow_handler, line);

@@ -23,6 +23,7 @@
 #include "warm.h"
 #include "lines.h"
 #include "hangup.h"
+#include "whitelist.h"
 #include "module.h"
 
 
@@ -338,6 +339,14 @@ static bool request_handler(const struct sip_msg *msg, void *arg)
 
 	if (0 == pl_strcmp(&msg->met, "NOTIFY") && notify_handler(msg))
 		return true;
+
+	if (aa_config_u32(aa_lines_config(), 0, "sip whitelist") &&
+	    !aa_whitelist_allows(&aastra.phone, msg)) {
+		info("aastra: a call from %J is not from a line's server:"
+		     " refused\n", &msg->src);
+		(void)sip_treply(NULL, uag_sip(), msg, 403, "Forbidden");
+		return true;
+	}
 
 	request_redirect(msg);
 

@@ -362,3 +362,33 @@ bool aa_progkeys_apply(const struct aa_progkeys *pk, uint32_t line,
 
 	return list_call(pk, line, h, arg);
 }
+
+
+static bool hash_handler(const struct aa_progkey *key, void *arg)
+{
+	uint32_t *hash = arg;
+
+	*hash = *hash * 31 + hash_joaat_str(key->name);
+	*hash = *hash * 31 + hash_joaat_str(key->uri);
+	*hash = *hash * 31 + hash_joaat_str(key->label);
+
+	return false;
+}
+
+
+/**
+ * A number that changes with the lamps of a line
+ *
+ * @param pk   Keys, may be NULL
+ * @param line Line, 1..
+ *
+ * @return Hash, 0 if there are none
+ */
+uint32_t aa_progkeys_hash(const struct aa_progkeys *pk, uint32_t line)
+{
+	uint32_t hash = 0;
+
+	(void)aa_progkeys_apply(pk, line, hash_handler, &hash);
+
+	return hash;
+}

@@ -22,6 +22,7 @@ typedef bool (aa_progkey_h)(const struct aa_progkey *key, void *arg);
 int  aa_progkeys_alloc(struct aa_progkeys **pkp);
 bool aa_progkeys_take(struct aa_progkeys *pk, const char *name,
 		      const char *value);
+uint32_t aa_progkeys_hash(const struct aa_progkeys *pk, uint32_t line);
 bool aa_progkeys_apply(const struct aa_progkeys *pk, uint32_t line,
 		       aa_progkey_h *h, void *arg);
 

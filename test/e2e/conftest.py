@@ -38,10 +38,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is for --all-rows only."""
-    if config.getoption("all_rows"):
-        return
-    out = [x for x in items if x.get_closest_marker("all_rows")]
+    """Leave out what is for --all-rows only, or what it has more of."""
+    mark = "sample" if config.getoption("all_rows") else "all_rows"
+    out = [x for x in items if x.get_closest_marker(mark)]
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [x for x in items if x not in set(out)]
@@ -117,6 +116,8 @@ def pytest_configure(config):
         "markers", "lab(**options): more arguments for Lab()")
     config.addinivalue_line(
         "markers", "all_rows: only with --all-rows")
+    config.addinivalue_line(
+        "markers", "sample: not with --all-rows")
 
 
 @pytest.hookimpl(hookwrapper=True)

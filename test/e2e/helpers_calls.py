@@ -68,7 +68,8 @@ class World:
                 f.setframerate(8000)
                 f.writeframes(bytes(60 * 8000 * 2))
         return ["audio_source aufile," + path,
-                "audio_path " + os.path.join(self.lab.dir, "no-tones")]
+                "audio_path " + os.path.join(self.lab.dir, "no-tones"),
+                "rtp_ports 20000-30000"]     # none that the wire log decodes
 
     def account(self, user=100, transport=None, **kw):
         return self.lab.account(user, via=self.lab.primary,

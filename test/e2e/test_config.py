@@ -321,3 +321,29 @@ def test_sighup_is_given_back(lab):
     f.phone.cmd("insmod aastra")
     assert caught()
     assert f.phone.exit() == 0
+
+
+@pytest.mark.parametrize("on", [1, 0])
+def test_whitelist(lab, on):
+    """A call that does not come from a server of the line is refused, one
+    that does is taken; without the key both are."""
+    ip = lab.primary.ip
+    f = Files(lab, line(1, ip, password=SECRET % 100) +
+              "sip whitelist: %d\n" % on,
+              config=["sip_listen 0.0.0.0:5070"])
+    f.registered(100)
+    far = lab.baresip("<sip:200@%s>;auth_pass=%s" % (ip, SECRET % 200),
+                      host=lab.far)
+    far.wait_registered()
+    contact = f.server.bindings("100")[0]["contact"]
+    t = lab.now()
+    far.dial(re.sub(r";flow.*", "", contact))
+    lab.wire.wait_sip("INVITE", status=403 if on else 180, src="phone",
+                      dst="far", after=t)
+    far.hangup()
+    t = lab.now()
+    far.dial("sip:100@" + ip)
+    lab.wire.wait_sip("INVITE", status=180, src="phone", dst="primary",
+                      after=t)
+    far.hangup()
+    assert f.phone.exit() == 0

@@ -29,9 +29,12 @@ SAMPLE = (
 
 
 def cells(every, sample):
-    """Parameters of which all but a sample are for --all-rows."""
-    return [pytest.param(*c, id="-".join(map(str, c)), marks=()
-                         if c in sample else pytest.mark.all_rows)
+    """Parameters: all are for --all-rows, a sample is for other runs. What is
+    in the sample alone is not for --all-rows."""
+    def mark(c):
+        return (pytest.mark.all_rows if c not in sample else
+                pytest.mark.sample if c not in every else ())
+    return [pytest.param(*c, id="-".join(map(str, c)), marks=mark(c))
             for c in dict.fromkeys([*sample, *every])]
 
 
@@ -253,10 +256,15 @@ class Apart:
                 for axis in self.site.axes}
 
     def is_as(self, want):
+        """Is the line there, and does it know that its servers are up?"""
         state = self.site.phone.state(1)
+        known = {(f["role"], f["rank"]) for f in state["flows"]
+                 if f["state"] == "up" or not self.site.outbound}
         return (state["registered"] == self.registrar_up
                 and all(want.get(a) in (None, rank) for a, rank in
-                        state["active"].items()))
+                        state["active"].items())
+                and all((a, rank) in known for a, rank in want.items()
+                        if self.up.get((a, rank))))
 
     @property
     def registrar_up(self):

@@ -514,6 +514,87 @@ def test_unload(lab):
                             e.header("subscription-state"))
 
 
+# ---- keys of a phone, contacts of baresip --------------------------------------
+
+
+@parallel
+def test_keys_of_a_phone(lab):
+    """Busy lamps as a phone's files program them on its keys; a later file
+    has the last word; lines that are not there do no harm."""
+    server = lab.combined(PRESENCE_DB=True)
+    server.publish(203, bodies.dialog(203, "confirmed"))
+    phone = lab.baresip(
+        [lab.account(u, via=lab.primary, transport="tcp")
+         for u in (100, 101)], aastra=True,
+        config=["aastra_cfg_path cfg", "aastra_cfg_mac 00085D1610DE",
+                "prgkey9 type: blf", "prgkey9 value: 209"],
+        files={"cfg/aastra.cfg":
+               "prgkey1 type: blf\nprgkey1 value: 201\n"
+               "softkey3 type: blf\nsoftkey3 value: 203\n"
+               "softkey3 label: Bob\nsoftkey3 line: 2\n"
+               "softkey4 type: speeddial\nsoftkey4 value: 204\n"
+               "softkey5 type: list\nlist uri: sip:team@pbx.example.com\n"
+               "expmod1 key2 type: blfxfer\nexpmod1 key2 value: 206\n"
+               "expmod1 key2 line: 7\n"
+               "sip as-feature-event subscription: 1\n"
+               "sip as-feature-event subscription period: 777\n",
+               "cfg/00085D1610DE.cfg": "prgkey1 value: 202\n"})
+
+    def shown(line):
+        return {(s["event"], user_of(s["uri"])): (s["label"], s["value"])
+                for s in phone.state(line)["subscriptions"]}
+    lab.until(lambda: set(shown(1)) == {
+        ("dialog", "202"), ("dialog", "209"), ("dialog", "team"),
+        ("as-feature-event", "100")}, what="lamps of line 1")
+    lab.until(lambda: shown(2) == {("dialog", "203"): ("Bob", "busy"),
+                                   ("as-feature-event", "101"): ("", "")},
+              what="lamps of line 2")
+    feature = lab.wire.wait_sip(
+        "SUBSCRIBE", request=True, src="phone", user=100,
+        match=lambda e: e.header("event") == "as-feature-event")
+    assert feature.expires == 777
+    assert "application/x-as-feature-event+xml" in feature.header("accept")
+    team = lab.wire.wait_sip("SUBSCRIBE", request=True, src="phone",
+                             match=lambda e: "team@" in e.uri)
+    assert team.header("supported") == "eventlist"
+    assert "multipart/related" in team.header("accept")
+
+
+@parallel
+@pytest.mark.parametrize("beside", [None, "presence.so"])
+def test_contacts(lab, beside):
+    """Contacts with presence=p2p are watched and follow the line; beside
+    presence.so they are its own business."""
+    primary, backup = lab.combined_pair(PRESENCE_DB=True)
+    for server in (primary, backup):
+        server.publish(201, bodies.presence(201, "open"))
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True,
+        config=["sip_line1_backup_outbound_proxy " + lab.backup.ip,
+                "sip_line1_backup_proxy_ip " + lab.backup.ip,
+                "sip_line1_backup_registrar_ip " + lab.backup.ip],
+        app_modules=[beside] if beside else [],
+        contacts=['"Bob" <sip:201@pbx.example.com>;presence=p2p',
+                  '"Eve" <sip:202@pbx.example.com>'])
+
+    def bob():
+        return next(x for x in phone.cmd("contacts").splitlines()
+                    if "201@" in x)
+    lab.until(lambda: "Online" in bob(), 8, "Bob is online")
+    calls = {e.call_id for e in lab.wire.sip("SUBSCRIBE", request=True,
+                                             src="phone")}
+    assert len(calls) == 1
+    subs = phone.state(1)["subscriptions"]
+    if beside:
+        assert not subs
+        return
+    assert [(s["event"], s["value"]) for s in subs] == [("presence", "open")]
+    primary.kill()
+    lab.until(lambda: phone.state(1)["subscriptions"][0]["rank"] == "backup")
+    backup.publish(201, bodies.presence(201, "closed"))
+    lab.until(lambda: "Offline" in bob(), what="Bob is offline")
+
+
 # ---- many: nothing else runs ---------------------------------------------------
 
 

@@ -153,6 +153,7 @@ struct msg {
 	unsigned callid;
 	unsigned cseq;
 	unsigned boot;          /* the user part of Contact changes with it */
+	uint64_t sent;
 	uint32_t expires;
 	bool instance;
 	bool authed;
@@ -215,6 +216,8 @@ struct record {
 	unsigned boot;
 	bool instance;
 	uint64_t until;
+	bool late;              /* made by a REGISTER that had expired      */
+	bool vain;              /* a farewell did not work                  */
 	uint64_t left_since;    /* could be removed, and is not             */
 };
 
@@ -1042,6 +1045,8 @@ static uint16_t save(int reg, const struct msg *m)
 	rec->cseq     = m->cseq;
 	rec->boot     = m->boot;
 	rec->instance = m->instance;
+	rec->vain     = false;
+	rec->late     = vclock.now - m->sent > (uint64_t)m->expires * 1000;
 	rec->until    = vclock.now + (uint64_t)m->expires * 1000;
 
 	return 200;
@@ -1656,7 +1661,7 @@ int aa_flow_attach(struct aa_flow_user **userp, struct list *flowl,
 		   aa_flow_h *h, void *arg)
 {
 	const int host = host_of(prm->host);
-	const int route = prm->route ? host_of(prm->route) : NOBODY;
+	const int route = prm->via ? prm->via->host : NOBODY;
 	struct aa_flow *flow = NULL;
 	struct aa_flow_user *user;
 	struct le *le;
@@ -2048,7 +2053,14 @@ static void binding_refresh(void *arg)
 
 static void binding_gone(struct aa_binding *b, const struct resp *r)
 {
-	if (!r->err && !aa_scode_is_server_failure(r->scode)) {
+	size_t i;
+
+	for (i=0; i<RECORDS; i++) {
+		if (w.recordv[i].owner == b->id && (r->err || r->scode >= 300))
+			w.recordv[i].vain = true;
+	}
+
+	if (!r->err && r->scode < 300) {
 		b->ok = false;
 		b->sent = false;
 	}
@@ -2144,6 +2156,7 @@ static int binding_request(struct aa_binding *b)
 	m.cseq     = ++b->cseq;
 	m.expires  = b->leaving ? 0 : b->want_expires;
 	m.boot     = w.boots;
+	m.sent     = vclock.now;
 	m.instance = b->instance;
 	m.authed   = b->authed;
 	if (!b->leaving)
@@ -3003,7 +3016,7 @@ static void check_left(const struct aa_line *line)
 		if (!path)
 			path = path_in(&line->idlel, rec->owner);
 
-		if (!path || !removable(rec, line, path)) {
+		if (!path || rec->late || !removable(rec, line, path)) {
 			rec->left_since = 0;
 			continue;
 		}
@@ -3012,7 +3025,7 @@ static void check_left(const struct aa_line *line)
 			rec->left_since = vclock.now;
 
 		/* where it was tried in vain, it is tried less often */
-		if (path->farewells)
+		if (rec->vain)
 			limit += 64000 + FAREWELL;
 		if (w.set.loss)
 			limit += 60000;
@@ -3095,7 +3108,7 @@ static void check_leftovers(const struct watch *wl)
 		/* what was before a restart expires */
 		if (!rec->used || rec->line != line->cfg.line ||
 		    rec->owner == cur || rec->owner == next ||
-		    rec->boot != w.boots)
+		    rec->boot != w.boots || rec->late)
 			continue;
 
 		if (clearable(rec, line))

@@ -74,6 +74,12 @@ static void keys(void **state)
 	check(pk, 2, "softkey2|202|Bob|0\n");
 	check(pk, 3, "");
 
+	assert_int_not_equal(aa_progkeys_hash(pk, 1), 0);
+	assert_int_not_equal(aa_progkeys_hash(pk, 1),
+			     aa_progkeys_hash(pk, 2));
+	assert_int_equal(aa_progkeys_hash(pk, 3), 0);
+	assert_int_equal(aa_progkeys_hash(NULL, 1), 0);
+
 	/* a later file has another mind */
 	assert_true(aa_progkeys_take(pk, "prgkey3 type", "none"));
 	assert_true(aa_progkeys_take(pk, "prgkey10 value", ""));

@@ -1,0 +1,74 @@
+/**
+ * @file whitelist.c  `sip whitelist`: calls from the lines' servers only
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "account.h"
+#include "line.h"
+#include "whitelist.h"
+
+
+/* Was it sent by the host that a flow leads to? */
+static bool is_server(const struct aa_flow *flow, const struct sa *src)
+{
+	const char *str = aa_flow_uri(flow);
+	struct uri uri;
+	struct pl pl;
+	struct sa sa;
+
+	if (!str)
+		return false;
+
+	pl_set_str(&pl, str);
+	if (uri_decode(&uri, &pl) || sa_set(&sa, &uri.host, 0))
+		return false;
+
+	return sa_cmp(&sa, src, SA_ADDR);
+}
+
+
+/* An account that is no line: the key does not concern it */
+static bool is_other_account(const struct aa_phone *phone,
+			     const struct pl *cuser)
+{
+	struct le *le;
+
+	for (le = list_head(uag_list()); le; le = le->next) {
+		struct ua *ua = le->data;
+
+		if (!pl_strcasecmp(cuser, ua_local_cuser(ua)))
+			return !aa_line_find_ua(phone, ua);
+	}
+
+	return false;
+}
+
+
+/**
+ * May a request begin a call?
+ *
+ * @param phone What all lines share
+ * @param msg   SIP request
+ *
+ * @return true if it begins none, comes from a server of the lines, or is for
+ *         an account that is no line
+ */
+bool aa_whitelist_allows(const struct aa_phone *phone,
+			 const struct sip_msg *msg)
+{
+	struct le *le;
+
+	if (pl_strcmp(&msg->met, "INVITE") || pl_isset(&msg->to.tag))
+		return true;
+
+	for (le = list_head(&phone->flowl); le; le = le->next) {
+		if (is_server(le->data, &msg->src))
+			return true;
+	}
+
+	return is_other_account(phone, &msg->uri.user);
+}
