@@ -187,7 +187,7 @@ static void gone(struct aa_binding *b, const char *reason,
 		 const struct sip_msg *msg)
 {
 	/* without an answer the registrar may have it still */
-	if (msg && !aa_scode_is_server_failure(msg->scode)) {
+	if (msg && (msg->scode < 300 || msg->scode == 404)) {
 		b->ok = false;
 		b->sent = false;
 	}

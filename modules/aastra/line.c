@@ -29,8 +29,8 @@
 
 
 enum {
-	FAREWELLS_MAX   = 5,    /* tries to say farewell to a server        */
-	FAREWELL_WAIT_MS = 2000,
+	FAREWELL_WAIT_MS = 2000, /* between tries; twice as long each time  */
+	FAREWELL_SHIFT_MAX = 5,
 	FLOW_LINGER_MS  = 1000,
 	RETRY_MIN_MS    = 1000,
 	BACKOFF_SHIFT_MAX = 16,
@@ -927,8 +927,10 @@ static uint64_t path_until(const struct aa_path *path)
 {
 	const uint64_t until = aa_binding_until(path->b);
 
-	return until ? until : path->started +
-		(uint64_t)path->line->cfg.registration_period * 1000;
+	/* a server that hung may take a later request than the last that it
+	   answered, when it goes on */
+	return MAX(until, path->started +
+		   (uint64_t)path->line->cfg.registration_period * 1000);
 }
 
 
@@ -976,6 +978,12 @@ static int farewell_over(struct aa_line *line, struct aa_path *path,
  * force.  Where each path has a registrar of its own this does nothing, which
  * is why the farewell over the path's own flow is still owed.
  */
+static uint64_t farewell_wait(unsigned tries)
+{
+	return (uint64_t)FAREWELL_WAIT_MS << MIN(tries, FAREWELL_SHIFT_MAX);
+}
+
+
 static void leaving_step(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t now = aa_now_ms();
@@ -984,8 +992,7 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 	if (aa_binding_leaving(path->b))
 		return;
 
-	if (!path->owed || path->farewells >= FAREWELLS_MAX ||
-	    now > path_until(path)) {
+	if (!path->owed || now > path_until(path)) {
 		path_retire(line, path);
 		return;
 	}
@@ -993,16 +1000,15 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 	works = path_works(path) && path_penalty(path)->until <= now;
 
 	if (works && now >= path->farewell_at) {
-		++path->farewells;
-		path->farewell_at = now + FAREWELL_WAIT_MS * path->farewells;
+		path->farewell_at = now + farewell_wait(path->farewells++);
 		(void)farewell_over(line, path, path);
 		return;
 	}
 
 	/* also where its own server would not take the farewell */
 	if ((!works || path->farewells) && !path->cleared &&
-	    aa_line_registered(line)) {
-		path->cleared = true;
+	    now >= path->clear_at && aa_line_registered(line)) {
+		path->clear_at = now + farewell_wait(path->clears++);
 		(void)farewell_over(line, path, line->cur);
 	}
 }
@@ -1032,8 +1038,12 @@ static void leave(struct aa_line *line, struct aa_path *path)
 	path->wants       = false;
 	path->registered  = false;
 	path->owed        = owed;
+	path->started     = aa_now_ms();        /* nothing is sent later    */
 	path->cleared     = false;
-	path->farewell_at = 0;
+	path->clears      = 0;
+	path->clear_at    = 0;
+	if (!path->farewells)
+		path->farewell_at = 0;
 
 	list_append(&line->leavel, &path->le, path);
 	leaving_step(line, path);
@@ -1042,14 +1052,19 @@ static void leave(struct aa_line *line, struct aa_path *path)
 
 static void leaving_event(struct aa_path *path)
 {
+	/* refused is not removed; 404: there is nothing */
 	if (path->ev != AA_BINDING_GONE || path->transport_error ||
-	    aa_scode_is_server_failure(path->scode))
+	    (path->scode >= 300 && path->scode != 404))
 		return;
 
 	path->astray = false;
 	if (path->over_own) {
 		path->owed = false;
 		path->inherited = false;
+		path->farewells = 0;
+	}
+	else {
+		path->cleared = true;
 	}
 }
 
@@ -1062,7 +1077,9 @@ static struct aa_path *path_find(const struct list *pathl,
 	for (le = list_head(pathl); le; le = le->next) {
 		struct aa_path *path = le->data;
 
-		if (same_use(path->use, use) && !path->astray)
+		/* without an instance-id the registrar goes by the CSeq */
+		if (same_use(path->use, use) &&
+		    !(path->astray && aa_flow_kept(path->flow)))
 			return path;
 	}
 
@@ -1389,6 +1406,20 @@ static void drop_dead_requests(struct aa_line *line)
 }
 
 
+/* A server that is back can be told at once */
+static void farewells_now(struct aa_line *line, const struct aa_flow *flow)
+{
+	struct le *le;
+
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		struct aa_path *path = le->data;
+
+		if (path->flow == flow)
+			path->farewell_at = 0;
+	}
+}
+
+
 static void note_flow(struct aa_line *line, enum aa_role role,
 		      enum aa_rank rank)
 {
@@ -1400,6 +1431,8 @@ static void note_flow(struct aa_line *line, enum aa_role role,
 		return;
 
 	line->flow_state[role][rank] = state;
+	if (state == AA_FLOW_UP)
+		farewells_now(line, flow);
 
 	if (state == AA_FLOW_DOWN) {
 		if (line->cur && line->use[role] == rank)
@@ -1656,9 +1689,19 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 }
 
 
+/* So long it is no news that a line is not registered */
+static uint64_t patience(const struct aa_line *line)
+{
+	return 2 * (uint64_t)line->cfg.transaction_timer;
+}
+
+
 /* Nothing is known to have failed for good while this goes on */
 static bool on_its_way(const struct aa_line *line)
 {
+	if (line->lost_at && aa_now_ms() - line->lost_at > patience(line))
+		return false;
+
 	return (line->next && (aa_binding_pending(line->next->b) ||
 			       line->next->paced)) ||
 		(line->cur && aa_binding_pending(line->cur->b)) ||
@@ -1827,6 +1870,8 @@ static void schedule(struct aa_line *line, uint64_t now)
 		}
 	}
 
+	if (line->lost_at)
+		at = earliest(at, line->lost_at + patience(line) + 1, now);
 	if (line->cur) {
 		at = earliest(at, line->cur->retry_at, now);
 		at = earliest(at, aa_binding_until(line->cur->b), now);
@@ -1839,6 +1884,8 @@ static void schedule(struct aa_line *line, uint64_t now)
 		const struct aa_path *path = le->data;
 
 		at = earliest(at, path->farewell_at, now);
+		if (!path->cleared)
+			at = earliest(at, path->clear_at, now);
 		at = earliest(at, path_until(path) + 1, now);
 	}
 
@@ -1847,6 +1894,28 @@ static void schedule(struct aa_line *line, uint64_t now)
 			  timer_handler, line);
 	else
 		tmr_cancel(&line->tmr);
+}
+
+
+/*
+ * Where the proxy is chosen apart, the registrar's answer says nothing about
+ * it: the line turns to another proxy when that has answered, not before.
+ */
+static void wait_for_proxy(const struct aa_line *line,
+			   struct aa_policy_out *out)
+{
+	const enum aa_rank rank = out->use[AA_ROLE_PROXY];
+	const struct aa_flow *flow;
+
+	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
+	    line->use[AA_ROLE_PROXY] == AA_RANK_NONE ||
+	    line->use[AA_ROLE_PROXY] == rank)
+		return;
+
+	flow = aa_line_flow(line, AA_ROLE_PROXY, rank);
+	if (aa_flow_kept(flow) && (aa_flow_state(flow) == AA_FLOW_IDLE ||
+				   aa_flow_state(flow) == AA_FLOW_CONNECTING))
+		out->use[AA_ROLE_PROXY] = line->use[AA_ROLE_PROXY];
 }
 
 
@@ -1865,6 +1934,7 @@ static void line_run(struct aa_line *line)
 
 	policy_input(&in, line);
 	aa_policy_decide(&out, &in);
+	wait_for_proxy(line, &out);
 #ifdef AASTRA_NO_FAILOVER
 	/* built only to show that the tests notice */
 	{
@@ -1881,6 +1951,12 @@ static void line_run(struct aa_line *line)
 	if (line->cur)
 		aa_account_route(line->acc, call_route(line, line->cur));
 	aa_account_settle(line->acc);
+
+	if (aa_line_registered(line))
+		line->lost_at = 0;
+	else if (!line->lost_at)
+		line->lost_at = aa_now_ms();
+
 	publish(line);
 	subscriptions(line);
 	if (aa_line_registered(line))

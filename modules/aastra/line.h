@@ -50,9 +50,11 @@ struct aa_path {
 	bool over_own;          /**< the farewell goes over its own flow    */
 	bool astray;            /**< a farewell over another path was not
 				     answered: it may arrive late           */
-	bool cleared;           /**< removed over the path in force, tried  */
+	bool cleared;           /**< removed over the path in force         */
 	unsigned farewells;     /**< how often it was tried over its flow   */
 	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */
+	unsigned clears;        /**< the same, over the path in force       */
+	uint64_t clear_at;
 
 	uint64_t started;       /**< when it was begun, aa_now_ms()         */
 	uint64_t retry_at;      /**< not before, aa_now_ms()                */
@@ -96,6 +98,7 @@ struct aa_line {
 	struct tmr tmr;         /**< something is to be done, or will be    */
 	struct tmr tmr_now;     /**< something is to be done now            */
 	uint64_t fault_at;      /**< when the path in force failed          */
+	uint64_t lost_at;       /**< since when it is not registered, or 0  */
 	char fault[160];        /**< what was seen                          */
 	uint64_t since;         /**< of the path in force, aa_now_ms()      */
 	uint64_t home_at[AA_ROLE_COUNT];  /**< went home last, 0: never     */

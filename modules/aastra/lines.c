@@ -602,6 +602,7 @@ static bool gone(const struct place *pl)
 static void arrange(void)
 {
 	struct le *le, *prev = NULL;
+	bool moved = false;
 
 	for (le = list_head(&lines.placel); le; le = le->next) {
 		const struct place *pl = le->data;
@@ -613,6 +614,7 @@ static void arrange(void)
 
 		/* e->prev, or the head, is where it should be? */
 		if (e->prev != prev) {
+			moved = true;
 			ua = e->data;
 			list_unlink(e);
 			if (prev)
@@ -624,7 +626,9 @@ static void arrange(void)
 		prev = e;
 	}
 
-	if (!lines.arranged && list_head(uag_list()) && aa_compat_has_current())
+	/* what was current by its place is so still; what a person chose stays */
+	if (!lines.arranged && moved && list_head(uag_list()) &&
+	    aa_compat_has_current())
 		aa_compat_current_set(list_ledata(list_head(uag_list())));
 
 	lines.arranged = true;

@@ -9,13 +9,16 @@ its servers, what the table wants of it, and what the wire shows.
 shared=True puts one registrar that keys by user alone behind all of them, and
 makes edges of whatever the phone talks to. It stands on the host core, which
 the lab needs for E1 and D1: Lab(hosts=HOSTS).
+
+behind=True, for E1 and D1, puts an outbound proxy without a backup of its own
+before all of them, on the host core.
 """
 
 import contextlib
 import os
 import re
 
-from lab.kamailio import RpcError
+from lab.kamailio import RpcError, _Raw
 from lab.lab import DOMAIN
 from lab.netns import HOSTS as LAB_HOSTS
 from lab.site import _build, contact, live, param
@@ -49,11 +52,13 @@ class Row:
 
     def __init__(self, lab, row="E3", transport="tcp", ip=4, shared=False,
                  config=(), users=(100,), transaction=TRANSACTION_S,
-                 **defines):
+                 behind=False, **defines):
         self.lab = lab
         self.row, self.transport, self.ip = row, transport, ip
         self.shared = shared
         self.transaction = transaction
+        self.outer = None
+        self.behind = behind
         self.users = list(users)
         self.outbound = row[0] == "E"
         self.defines = defines
@@ -84,6 +89,10 @@ class Row:
         self.server = {axis: {rank: self._server(host)
                               for rank, host in self.host[axis].items()}
                        for axis in self.axes}
+        if self.behind:
+            # an edge that goes where the Request-URI says
+            self.outer = lab.edge(lab.core, REGISTRAR=_Raw("$ru"),
+                                  FR_TIMER=300)
 
     def _server(self, host):
         kw = dict(self.defines)
@@ -132,12 +141,12 @@ class Row:
         return keys
 
     def account(self, user=100, regint=3600, extra=""):
-        if self.row[1] == "1":
-            line = "<sip:%s@%s;transport=%s>" % (
-                user, self.addr(self.lab.primary), self.transport)
-        else:
-            line = '<sip:%s@%s;transport=%s>;outbound="%s"' % (
-                user, DOMAIN, self.transport, self._uri(self.lab.primary))
+        via = self.lab.core if self.behind else self.lab.primary
+        domain = (self.addr(self.lab.primary) if self.row[1] == "1"
+                  else DOMAIN)
+        line = "<sip:%s@%s;transport=%s>" % (user, domain, self.transport)
+        if self.behind or self.row[1] != "1":
+            line += ';outbound="%s"' % self._uri(via)
         line += ";auth_pass=secret%s;regint=%d" % (user, regint)
         return line + (";" + extra if extra else "")
 
@@ -164,10 +173,14 @@ class Row:
             return dict.fromkeys(self.axes, ranks[0])
         return {**dict.fromkeys(self.axes, PRIMARY), **axes}
 
-    def hop(self, state):
-        """Host that REGISTER goes to."""
+    def target(self, state):
+        """Host that the binding leads through, or is at."""
         axis = self.axes[-1]
         return self.host[axis][state[axis]]
+
+    def hop(self, state):
+        """Host that REGISTER goes to first."""
+        return self.outer.host if self.outer else self.target(state)
 
     def aor_host(self, state):
         """Domain of the AOR: that of the proxy in use."""
@@ -181,7 +194,7 @@ class Row:
     def registrar_host(self, state):
         """Host part of REGISTER's Request-URI: the registrar in use."""
         if self.row[1] == "1":
-            return self.addr(self.hop(state))
+            return self.addr(self.target(state))
         return self.aor_host(state)
 
     def reg_id(self, state):
@@ -193,9 +206,14 @@ class Row:
                 (BACKUP, PRIMARY): "3", (PRIMARY, BACKUP): "4"}[
                     state["proxy"], state["registrar"]]
 
+    def _reg_id_fits(self, value, state):
+        """Another four where an older path is not taken up again."""
+        want = self.reg_id(state)
+        return value == want or want and (int(value) - int(want)) % 4 == 0
+
     def call_hop(self, state):
-        """Host that calls go to."""
-        return self.host[self.axes[0]][state[self.axes[0]]]
+        """Host that calls go to first."""
+        return self.outer.host if self.outer else self.host[self.axes[0]][state[self.axes[0]]]
 
     # -- what is -----------------------------------------------------------------
 
@@ -237,7 +255,7 @@ class Row:
     def only(self, state, user=100):
         """One binding, where it should be, and no other."""
         return [name for name, _ in self.bindings(user)] \
-            == [self.hop(state).name]
+            == [self.target(state).name]
 
     def wait(self, state, timeout=5.0, after=0.0, only=True, line=1):
         """Wait for a state and prove it; returns the 200 that made it."""
@@ -249,7 +267,7 @@ class Row:
         if only:
             lab.until(lambda: self.only(state, user), timeout,
                       "one binding of %s on %s, and no other" % (
-                          user, self.hop(state).name))
+                          user, self.target(state).name))
         self.check_register(state, ok)
         return ok
 
@@ -261,6 +279,7 @@ class Row:
             src=hop, dst="phone", after=after, user=user,
             match=lambda e: e.expires
             and _host_of(e.header("to")) == self.aor_host(state)
+            and _host_of(self.request_of(e).uri) == self.registrar_host(state)
             and self._sip_only(e) and self._in_time(e))
 
     def _in_time(self, answer):
@@ -285,12 +304,12 @@ class Row:
             assert _host_of(e.header(name)) == self.aor_host(state), e.raw
         assert _host_of(e.uri) == self.registrar_host(state), e.uri
         route = e.header("route")
-        if self.row[1] == "1":
+        if self.row[1] == "1" and not self.outer:
             assert route is None, route
         else:
             assert _host_of(route) == self.addr(self.hop(state)), route
             assert ";lr" in route
-        assert param(e, "reg-id") == self.reg_id(state), e.raw
+        assert self._reg_id_fits(param(e, "reg-id"), state), e.raw
         if self.outbound:
             assert param(e, "+sip.instance") \
                 == "<urn:uuid:%s>" % self.phone.uuid
@@ -321,6 +340,9 @@ class Row:
         if self.phone:
             self.phone.kill()
             self.phone = None
+            # what its kernel would still deliver when a server comes back
+            self.lab.phone.run("ss", "-K", "-t", "-n", "state", "connected")
+            self._flush_neighbours()
         for r in self.registrars:
             for user in self.users:
                 if r.proc.running:
@@ -350,13 +372,16 @@ class Row:
             self.unreachable.discard(server.host.name)
             server.host.clear()
             # or the phone's kernel would go on waiting for ARP
-            lab.phone.run("ip", "neigh", "flush", "dev", "eth0")
+            self._flush_neighbours()
             return t
         server.start()
         first = lab.wire.find(src=server.host, dst="phone", after=t,
                               match=lambda e: e.kind != "rst"
                               and e.kind != "unreachable")
         return min([lab.now()] + [e.t for e in first])
+
+    def _flush_neighbours(self):
+        self.lab.phone.run("ip", "neigh", "flush", "dev", "eth0")
 
     def trigger(self, axis):
         """Without outbound support only a request finds a dead server."""

@@ -535,7 +535,6 @@ def test_tls_name(lab, good):
         assert not lab.wire.sip("REGISTER", request=True, dst="primary")
 
 
-@pytest.mark.xfail(strict=True, reason="the name is frozen into the Route")
 @parallel
 def test_behind_a_named_proxy(lab):
     """Servers that are judged through an outbound proxy, which has no backup

@@ -144,7 +144,7 @@ def test_call_moves(lab, row, transport):
     assert last.dst == site.call_hop(away).name
     assert "100@%s>" % site.aor_host(away) in last.header("from")
     if row[1] != "1":
-        assert site.addr(site.hop(away)) in last.header("route")
+        assert site.addr(site.target(away)) in last.header("route")
     assert phone.calls().count("200@") == 1
     moved, = [h for h in phone.state(1)["history"]
               if h["event"] == "call-moved"]
@@ -280,7 +280,7 @@ class Apart:
             self.ask_until(want, what)
         if self.registrar_up and want["proxy"]:
             lab.until(lambda: site.only(want), 6,
-                      "one binding, at %s" % site.hop(want).name)
+                      "one binding, at %s" % site.target(want).name)
             if moved:
                 site.wait_200(want, after=after)
             if site.outbound:
@@ -331,3 +331,134 @@ def test_up_and_down(lab, row, n, count):
         want = apart.wanted(state, ups)
         apart.prove(dict(want), t, want != state)
         site.forget()
+
+
+# ---- an outbound proxy that has no backup --------------------------------------
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("row", ["E1", "D1"])
+@pytest.mark.parametrize("fault", ["killed", "hung"])
+def test_behind_an_outbound_proxy(lab, row, transport, fault):
+    """Proxy and registrar have backups, the outbound proxy before them has
+    none: what is behind it is judged by what answers through it."""
+    site = Row(lab, row, transport, behind=True, transaction=1)
+    phone = site.start()
+    for axis in site.axes:
+        away = site.state(**{axis: BACKUP})
+        t = lab.now()
+        site.fail(axis, PRIMARY, fault)
+        site.trigger(axis)
+        ok = site.wait(away, after=t)
+        # the proxy says that it got no answer, and stays in use itself
+        assert ok.t - t < found_within(site, axis, "hung") + 0.5 + SLACK_S
+        assert site.request_of(ok).dst == "core"
+        if site.outbound:
+            flow, = [f for f in phone.state(1)["flows"] if f["role"]
+                     == "outbound_proxy"]
+            assert flow["state"] == "up"
+        t = site.repair(axis, PRIMARY, fault)
+        site.wait(site.state(), 8, after=t - 0.001)
+    assert not [e for e in lab.wire.find(src="phone") if e.dst in
+                ("primary", "backup", "reg", "regb") and e.kind == "sip"]
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("fault", ["killed", "hung"])
+def test_the_outbound_proxy_itself(lab, transport, fault):
+    """It is the only way: while it is gone the line says so, and afterwards
+    it is where it was, with one binding."""
+    site = Row(lab, "E1", transport, behind=True, transaction=1)
+    phone = site.start()
+    if fault == "killed":
+        site.outer.kill()
+    else:
+        site.outer.hang()
+    lab.until(lambda: phone.state(1)["service"] == "none", 4)
+    assert "NOT REGISTERED" in phone.cmd("aastra_status")
+    lab.never(lambda: phone.state(1)["registered"], 1.5, "registered", 0.1)
+    t = lab.now()
+    if fault == "killed":
+        site.outer.start()
+    else:
+        site.outer.cont()
+    # what seemed dead behind it may be held down for a moment
+    site.wait(site.state(), 12, after=t)
+
+
+# ---- without outbound support ---------------------------------------------------
+
+
+D_ROWS = ("D1", "D2", "D3")
+
+
+@parallel
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("row", D_ROWS)
+def test_no_traffic(lab, row, transport):
+    """Without outbound support nothing keeps a flow alive, nothing checks
+    it, and the backup hears nothing; a connection that ends is no fault."""
+    site = Row(lab, row, transport)
+    site.start()
+    lab.wire.settle()
+    t = lab.now()
+    # three times the keep-alive interval of the other rows
+    lab.never(lambda: lab.wire.find(src="phone", after=t), 3 * KEEPALIVE_S,
+              "the phone says something", 0.1)
+    assert not site.requests("OPTIONS")
+    backups = {s.host.name for (a, rank), s in site.servers.items()
+               if rank == BACKUP}
+    assert not [e for e in lab.wire.find(src="phone") if e.dst in backups]
+    if transport == "udp":
+        return
+    for server in site.servers.values():
+        lab.phone.reset_tcp("dst", server.host.ip)
+    lab.wire.settle()
+    lab.never(lambda: site.now() != site.state(), 1, "takes it for a fault",
+              0.1)
+    t = lab.now()
+    site.phone.cmd("reregister")
+    site.wait(site.state(), after=t)
+
+
+@parallel
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("row", D_ROWS)
+def test_primary_first(lab, row, transport):
+    """On the backup, a request goes there until the retry time has come; the
+    next one tries the primary first. That costs no binding."""
+    site = Row(lab, row, transport)
+    site.start()
+    axis = site.axes[-1]
+    away = site.state(**{axis: BACKUP})
+    primary, backup = (site.host[axis][r] for r in (PRIMARY, BACKUP))
+    t = lab.now()
+    site.fail(axis, PRIMARY, "hole")
+    site.trigger(axis)
+    site.wait(away, after=t)
+    with lab.sampler(site.registrars) as seen:
+        # at once: not to the primary
+        before = lab.now()
+        site.phone.cmd("reregister")
+        site.wait_200(away, after=before)
+        tries = lambda after: lab.wire.find(  # noqa: E731
+            src="phone", dst=primary, after=after,
+            match=lambda e: not e.again)
+        retry_s = RECOVERY_S["D"]
+        # the old path is removed there once or twice, if it can be
+        lab.wire.wait(lambda: tries(before + 0.3), retry_s + 2)
+        assert site.now() == away
+        # several of these, and the backup keeps its binding
+        lab.until(lambda: len({round(e.t) for e in tries(before)}) > 2,
+                  4 * retry_s)
+        assert not seen.gaps(usable=lambda b: site.addr(backup) in (
+            b["path"] or b["socket"] or ""))
+    registers = [e.t for e in site.requests("REGISTER", after=before,
+                                            dst=primary) if e.expires]
+    gaps = [b - a for a, b in zip(registers, registers[1:])]
+    assert all(g > 0.5 * retry_s for g in gaps), gaps
+    assert site.now() == away

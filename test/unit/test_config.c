@@ -2149,7 +2149,7 @@ static void test_listing(void **state)
 	assert_listed(cfg, 0, NULL, "files\n aastra.cfg: 1 keys\n "
 		      "config: 6 keys\nglobal\n");
 	assert_listed(cfg, 0, NULL, " aastra_cfg_url http://****@host/x "
-		      "config:7\n");
+		      "config:7 (not used here)\n");
 	assert_listed(cfg, 0, NULL, " sip dns query type 2 config:8\n");
 	assert_listed(cfg, 0, NULL, "line 1\n sip line1 backup outbound "
 		      "proxy 10.0.0.2 config:4\n sip line1 password **** "

@@ -66,6 +66,7 @@ enum {
 	ANSWERED    = 128,      /* requests that servers remember           */
 	T1          = 500,      /* RFC 3261 17.1.2.2                        */
 	T2          = 4000,
+	TIMER_F     = 32000,
 	PROXY_WAIT  = 4000,     /* of an edge for a registrar (fr_timer)    */
 	FAREWELL    = 1500,     /* as in binding.c                          */
 	BACKOFF_MAX = 16,
@@ -216,7 +217,8 @@ struct record {
 	unsigned boot;
 	bool instance;
 	uint64_t until;
-	bool late;              /* made by a REGISTER that had expired      */
+	uint64_t known_until;   /* as the phone may think                   */
+	bool late;              /* made when nobody waited for it any more  */
 	bool vain;              /* a farewell did not work                  */
 	uint64_t left_since;    /* could be removed, and is not             */
 };
@@ -291,6 +293,7 @@ static struct {
 	struct list reql;
 	struct {
 		unsigned id;
+		uint64_t at;
 		struct resp r;
 	} answerv[ANSWERED];
 	unsigned answers;
@@ -921,6 +924,10 @@ static void check_removal(const struct record *rec, const struct msg *m)
 	    owner_of(line->cur) != rec->owner)
 		return;
 
+	/* only a server that was stopped comes with something that old */
+	if (vclock.now - m->sent > TIMER_F)
+		return;
+
 	if (m->owner != rec->owner)
 		broken("removed by another",
 		       "line %u: REGISTER of reg-id %u (expires %u) took away"
@@ -931,13 +938,6 @@ static void check_removal(const struct record *rec, const struct msg *m)
 		       "line %u: a farewell (CSeq %u) took away the binding"
 		       " in force (CSeq %u), reg-id %u", rec->line, m->cseq,
 		       rec->cseq, rec->regid);
-}
-
-
-static void record_remove(struct record *rec, const struct msg *m)
-{
-	check_removal(rec, m);
-	rec->used = false;
 }
 
 
@@ -993,9 +993,15 @@ static void forget_others(const struct record *keep, const struct msg *m)
 	for (i=0; i<RECORDS; i++) {
 		struct record *rec = &w.recordv[i];
 
-		if (rec != keep && rec->used && rec->store == keep->store &&
-		    same_user(rec, m) && rec->instance)
-			record_remove(rec, m);
+		if (rec == keep || !rec->used || rec->store != keep->store ||
+		    !same_user(rec, m) || !rec->instance)
+			continue;
+
+		/* after a restart it is right, and what is registered with
+		   this very request goes into force */
+		if (keep->boot == m->boot)
+			check_removal(rec, m);
+		rec->used = false;
 	}
 }
 
@@ -1016,8 +1022,10 @@ static uint16_t save(int reg, const struct msg *m)
 	}
 
 	if (!m->expires) {
-		if (rec)
-			record_remove(rec, m);
+		if (rec) {
+			check_removal(rec, m);
+			rec->used = false;
+		}
 		return 200;
 	}
 
@@ -1046,7 +1054,8 @@ static uint16_t save(int reg, const struct msg *m)
 	rec->boot     = m->boot;
 	rec->instance = m->instance;
 	rec->vain     = false;
-	rec->late     = vclock.now - m->sent > (uint64_t)m->expires * 1000;
+	rec->late     = vclock.now - m->sent > w.set.transaction;
+	rec->known_until = m->sent + (uint64_t)m->expires * 1000;
 	rec->until    = vclock.now + (uint64_t)m->expires * 1000;
 
 	return 200;
@@ -1153,23 +1162,28 @@ static bool is_final(int host)
 }
 
 
-/* Servers answer a retransmission as they answered the first */
-static struct resp *answered(unsigned id)
+/* Servers answer a retransmission as they answered the first, once they did */
+static bool answered(const struct msg *m, unsigned conn)
 {
 	size_t i;
 
 	for (i=0; i<ANSWERED; i++) {
-		if (w.answerv[i].id == id)
-			return &w.answerv[i].r;
+		if (w.answerv[i].id != m->id)
+			continue;
+
+		if (w.answerv[i].r.scode && w.answerv[i].at <= vclock.now)
+			reply(m, &w.answerv[i].r, conn, 0);
+
+		return true;
 	}
 
-	return NULL;
+	return false;
 }
 
 
 static void serve(int hop, const struct msg *m, unsigned conn)
 {
-	struct resp r, *before = answered(m->id);
+	struct resp r;
 	uint64_t later = 0;
 
 	if (w.hostv[hop].st == HANGS) {
@@ -1177,11 +1191,8 @@ static void serve(int hop, const struct msg *m, unsigned conn)
 		return;
 	}
 
-	if (before) {
-		if (before->scode)
-			reply(m, before, conn, 0);
+	if (answered(m, conn))
 		return;
-	}
 
 	memset(&r, 0, sizeof(r));
 
@@ -1199,6 +1210,7 @@ static void serve(int hop, const struct msg *m, unsigned conn)
 		    m->expires, is_final(hop) ? hop : m->target, r.scode);
 
 	w.answerv[w.answers % ANSWERED].id = m->id;
+	w.answerv[w.answers % ANSWERED].at = vclock.now + later;
 	w.answerv[w.answers % ANSWERED].r  = r;
 	++w.answers;
 
@@ -2060,7 +2072,7 @@ static void binding_gone(struct aa_binding *b, const struct resp *r)
 			w.recordv[i].vain = true;
 	}
 
-	if (!r->err && r->scode < 300) {
+	if (!r->err && (r->scode < 300 || r->scode == 404)) {
 		b->ok = false;
 		b->sent = false;
 	}
@@ -2986,8 +2998,8 @@ static bool removable(const struct record *rec, const struct aa_line *line,
 	if (w.link_down)
 		return false;
 
-	if (cur && aa_line_registered(line) && cur->store == rec->store &&
-	    leads(cur->hop, rec->target))
+	if (!rec->late && cur && aa_line_registered(line) &&
+	    cur->store == rec->store && leads(cur->hop, rec->target))
 		return true;
 
 	if (!leads(rec->hop, rec->target))
@@ -3016,7 +3028,8 @@ static void check_left(const struct aa_line *line)
 		if (!path)
 			path = path_in(&line->idlel, rec->owner);
 
-		if (!path || rec->late || !removable(rec, line, path)) {
+		if (!path || rec->known_until < vclock.now ||
+		    !removable(rec, line, path)) {
 			rec->left_since = 0;
 			continue;
 		}
@@ -3090,8 +3103,8 @@ static bool clearable(const struct record *rec, const struct aa_line *line)
 	if (leads(rec->hop, rec->target))
 		return true;
 
-	return cur && aa_line_registered(line) && cur->store == rec->store &&
-		leads(cur->hop, rec->target);
+	return !rec->late && cur && aa_line_registered(line) &&
+		cur->store == rec->store && leads(cur->hop, rec->target);
 }
 
 
@@ -3108,7 +3121,8 @@ static void check_leftovers(const struct watch *wl)
 		/* what was before a restart expires */
 		if (!rec->used || rec->line != line->cfg.line ||
 		    rec->owner == cur || rec->owner == next ||
-		    rec->boot != w.boots || rec->late)
+		    rec->boot != w.boots ||
+		    rec->known_until < vclock.now)
 			continue;
 
 		if (clearable(rec, line))
@@ -3393,7 +3407,8 @@ static void setup_random(struct setup *s)
 	if (s->loss)    /* else half of the requests time out */
 		s->transaction = MAX(s->transaction, 2000u);
 	s->base        = ONE_OF(1, 2, 10, 30);
-	s->max         = MAX(s->base, ONE_OF(2, 10, 60));
+	s->max         = ONE_OF(2, 10, 60);
+	s->max         = MAX(s->base, s->max);
 	s->delay       = ONE_OF(0, 0, 0, 5, 20);
 	s->successes   = ONE_OF(1, 1, 1, 2, 4);
 	s->period      = ONE_OF(60, 120, 600);
@@ -3429,8 +3444,11 @@ static void bounds(void)
 	const uint64_t wait = 1000ull * MAX(s->max, s->retry_after);
 	const uint64_t refresh = 1000ull * s->period;
 
+	/* a registrar behind an edge shows with the next REGISTER only */
 	w.detect = s->transaction + 1000 + 8ull * s->latency +
-		(s->outbound ? 1000ull * s->keepalive : refresh);
+		(s->outbound && (is_final(hop_of(P)) ||
+				 route_role() == REGISTRAR) ?
+		 1000ull * s->keepalive : refresh);
 
 	w.recover = w.detect + wait + 3ull * s->transaction +
 		1000ull * s->retry + 20000;
