@@ -24,6 +24,8 @@ extern "C" {
 struct account;
 struct call;
 struct commands;
+struct contact;
+struct contacts;
 struct network;
 struct ua;
 
@@ -32,6 +34,16 @@ enum ua_event {
 	AASTRA_UA_EVENT_FIRST = 0,
 	AASTRA_UA_EVENT_LAST  = 255
 };
+
+/** Numbers are the same in all versions */
+enum presence_status {
+	PRESENCE_UNKNOWN = 0,
+	PRESENCE_OPEN,
+	PRESENCE_CLOSED,
+	PRESENCE_BUSY
+};
+
+typedef void (contact_update_h)(struct contact *c, bool removed, void *arg);
 
 /** Numbers are the same in 1.0.0 and 1.1.0 */
 enum answermode {
@@ -124,6 +136,16 @@ const char *account_auth_user(const struct account *acc);
 const char *account_auth_pass(const struct account *acc);
 const char *account_outbound(const struct account *acc, unsigned ix);
 const char *account_sipnat(const struct account *acc);
+
+/* contacts */
+struct contacts *baresip_contacts(void);
+struct list *contact_list(const struct contacts *contacts);
+struct sip_addr *contact_addr(const struct contact *c);
+const char *contact_uri(const struct contact *c);
+void contact_set_presence(struct contact *c, enum presence_status status);
+void contact_set_update_handler(struct contacts *contacts,
+				contact_update_h *updateh, void *arg);
+void contacts_enable_presence(struct contacts *contacts, bool enabled);
 
 /* call */
 const char *call_id(const struct call *call);

@@ -605,6 +605,10 @@ int aa_config_line(const struct aa_config *cfg, uint32_t line,
 
 	lc->explicit_mwi        = aa_view_num(&v, K_EXPLICIT_MWI);
 	lc->explicit_mwi_period = aa_view_num(&v, K_EXPLICIT_MWI_PERIOD);
+	lc->as_feature_event    = aa_view_num(&v, K_AS_FEATURE_EVENT);
+	lc->as_feature_event_period =
+		aa_view_num(&v, K_AS_FEATURE_EVENT_PERIOD);
+	lc->progkeys = aa_progkeys_hash(cfg->keys, line);
 	lc->blf_period          = aa_view_num(&v, K_BLF_PERIOD);
 	lc->subscription_timeout_retry =
 		aa_view_num(&v, K_SUBSCRIPTION_TIMEOUT_RETRY);
@@ -877,6 +881,8 @@ static const struct {
 	NUM(K_CALL_FAILOVER,    call_failover),
 	NUM(K_EXPLICIT_MWI,     explicit_mwi),
 	NUM(K_EXPLICIT_MWI_PERIOD, explicit_mwi_period),
+	NUM(K_AS_FEATURE_EVENT, as_feature_event),
+	NUM(K_AS_FEATURE_EVENT_PERIOD, as_feature_event_period),
 	NUM(K_BLF_PERIOD,       blf_period),
 	NUM(K_SUBSCRIPTION_TIMEOUT_RETRY, subscription_timeout_retry),
 	NUM(K_SUBSCRIPTION_FAILED_RETRY, subscription_failed_retry),
@@ -938,7 +944,8 @@ bool aa_line_config_equal(const struct aa_line_config *a,
 			return false;
 	}
 
-	return a->line == b->line && a->scenario == b->scenario &&
+	return a->line == b->line && a->progkeys == b->progkeys &&
+		 a->scenario == b->scenario &&
 		a->from_files == b->from_files;
 }
 
@@ -1044,4 +1051,17 @@ static const char *base_name(const char *path)
 int aa_entry_print_place(struct re_printf *pf, const struct aa_entry *e)
 {
 	return re_hprintf(pf, "%s:%u", base_name(e->src->name), e->lineno);
+}
+
+
+/**
+ * The keys of the phone, as its files program them
+ *
+ * @param cfg Configuration, may be NULL
+ *
+ * @return Keys
+ */
+const struct aa_progkeys *aa_config_progkeys(const struct aa_config *cfg)
+{
+	return cfg ? cfg->keys : NULL;
 }

@@ -13,6 +13,7 @@
 #include "key.h"
 
 struct re_printf;
+struct aa_progkeys;
 struct aa_config;
 
 
@@ -80,6 +81,9 @@ struct aa_line_config {
 	bool explicit_mwi;
 	uint32_t explicit_mwi_period;   /**< [s]                            */
 	uint32_t blf_period;            /**< [s]                            */
+	bool as_feature_event;
+	uint32_t as_feature_event_period; /**< [s]                          */
+	uint32_t progkeys;              /**< hash of the busy lamps on keys */
 	uint32_t subscription_timeout_retry; /**< [s] 1-3600, 0: our own    */
 	uint32_t subscription_failed_retry;  /**< [s] 1-3600, 0: our own    */
 	char subscribe[1024];           /**< `event uri, event uri`         */
@@ -130,6 +134,7 @@ void aa_config_check_lines(struct aa_config *cfg, uint32_t nlines);
 
 int  aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
 		     aa_config_msg_h *msgh, void *arg);
+const struct aa_progkeys *aa_config_progkeys(const struct aa_config *cfg);
 uint32_t aa_config_max_line(const struct aa_config *cfg);
 bool aa_config_names_line(const struct aa_config *cfg, uint32_t line);
 int  aa_config_line(const struct aa_config *cfg, uint32_t line,

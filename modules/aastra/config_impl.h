@@ -11,6 +11,7 @@
 #include "key.h"
 #include "keyname.h"
 #include "value.h"
+#include "progkey.h"
 
 
 /** A file that was read */
@@ -53,6 +54,7 @@ struct aa_config {
 	struct list sourcel;    /* struct aa_source                          */
 	struct list entryl;     /* struct aa_entry                           */
 	struct list findingl;   /* struct aa_finding                         */
+	struct aa_progkeys *keys;  /* of the phone, for busy lamps           */
 	struct aa_entry **indexv;  /* by line, key, rank, order              */
 	size_t indexc;
 	uint32_t seq;

@@ -32,6 +32,7 @@ static void config_destructor(void *data)
 	struct aa_config *cfg = data;
 
 	mem_deref(cfg->indexv);
+	mem_deref(cfg->keys);
 	list_flush(&cfg->entryl);
 	list_flush(&cfg->findingl);
 	list_flush(&cfg->sourcel);
@@ -188,14 +189,19 @@ static int entry_handler(const struct aa_cfg_entry *ce, void *arg)
 	bool is_line;
 	size_t i;
 
-	if (ce->underscore && aa_key_is_foreign(ce->name))
-		return 0;
-
 	str_ncpy(name, ce->name, sizeof(name));
 	for (i=0; ce->underscore && name[i]; i++) {
 		if (name[i] == '_')
 			name[i] = ' ';
 	}
+
+	if (!(ce->flags & (AA_CFG_NOCOLON | AA_CFG_NONAME |
+			   AA_CFG_LONGNAME)) &&
+	    aa_progkeys_take(cfg->keys, name, ce->value))
+		return 0;
+
+	if (ce->underscore && aa_key_is_foreign(ce->name))
+		return 0;
 
 	is_line = aa_key_split_line(base, &line, name);
 	if (!is_line)
@@ -589,6 +595,11 @@ static int config_new(struct aa_config **cfgp, aa_config_msg_h *msgh,
 
 	cfg->msgh = msgh;
 	cfg->arg  = arg;
+
+	if (aa_progkeys_alloc(&cfg->keys)) {
+		mem_deref(cfg);
+		return ENOMEM;
+	}
 
 	*cfgp = cfg;
 

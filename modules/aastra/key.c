@@ -335,15 +335,12 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		BOOL(AA_SCOPE_BOTH, 0),
 		.does = "Subscribe to the server's feature states.",
 		.guide = "Appendix A",
-		IGNORED("`sip lineN subscribe: as-feature-event URI` "
-			"does this"),
 	},
 	[K_AS_FEATURE_EVENT_PERIOD] = {
 		.name = "sip as-feature-event subscription period",
 		NUMBER(AA_SCOPE_GLOBAL, "s", 0, INT31, 3600),
 		.does = "The expiry to ask for of feature states.",
 		.guide = "6-13",
-		IGNORED("`sip blf subscription period` is asked for"),
 	},
 
 	/* Transport */

@@ -26,6 +26,7 @@
 #include "callmove.h"
 #include "line.h"
 #include "subscription.h"
+#include "contact.h"
 
 
 enum {
@@ -288,6 +289,7 @@ static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
 		break;
 
 	case AA_SUB_EV_VALUE:
+		aa_contact_value(si);
 		aa_compat_emit(ua, "lamp", "line=%u event=%s uri=%s value=%s",
 			       line->cfg.line, si->event, si->uri, si->value);
 		break;

@@ -18,6 +18,9 @@
 #include "account.h"
 #include "line.h"
 #include "warm.h"
+#include "subscription.h"
+#include "progkey.h"
+#include "contact.h"
 #include "lines.h"
 
 
@@ -298,6 +301,52 @@ static void say_line(const struct place *pl, const char *what)
 
 
 /* pl->cfg says how; old: the line in whose place it comes, or NULL */
+static bool progkey_handler(const struct aa_progkey *key, void *arg)
+{
+	struct aa_line *line = arg;
+	const struct aa_sub_prm prm = {
+		.event = "dialog",
+		.uri   = key->uri,
+		.label = key->label,
+	};
+	int err;
+
+	/* several keys may show the same lamp */
+	err = aa_subs_add_prm(line->subs, &prm);
+	if (err && err != EALREADY)
+		warning("aastra: line %u: %s: %s: nobody to watch (%m)\n",
+			line->cfg.line, key->name, key->uri, err);
+
+	return false;
+}
+
+
+static void watch(struct aa_line *line)
+{
+	const struct aa_sub_prm feature = {
+		.event  = "as-feature-event",
+		.uri    = "",
+		.period = line->cfg.as_feature_event_period,
+	};
+
+	(void)aa_progkeys_apply(aa_config_progkeys(lines.cfg),
+				line->cfg.line, progkey_handler, line);
+
+	if (line->cfg.as_feature_event)
+		(void)aa_subs_add_prm(line->subs, &feature);
+}
+
+
+/* Contacts are watched with the first line */
+static struct aa_subs *contact_subs(void)
+{
+	const struct aa_line *line = list_ledata(list_head(
+						 &lines.phone->linel));
+
+	return line ? line->subs : NULL;
+}
+
+
 static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 {
 	const enum sip_transp tp = transp_of(pl->cfg.transport);
@@ -323,6 +372,7 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 	pl->kind = KIND_LINE;
 	say_line(pl, old ? " changed" : "");
 
+	watch(line);
 	if (!old)
 		aa_warm_load(line, lines.warm_path);
 	aa_line_start(line);
@@ -933,6 +983,7 @@ static void place_change(struct re_printf *pf, struct place *pl,
 	}
 
 	pl->cfg = lc;
+	watch(next);
 	++*count;
 	(void)say(pf, "line %u: changed: %s", pl->n, what);
 	aa_line_start(next);
@@ -1052,6 +1103,7 @@ static void start_handler(void *arg)
 	aa_lines_look();
 	check();
 	work_handler(NULL);
+	aa_contact_watch(contact_subs);
 }
 
 
@@ -1103,6 +1155,8 @@ void aa_lines_begin(void)
 void aa_lines_close(void)
 {
 	struct le *le;
+
+	aa_contact_close();
 
 	tmr_cancel(&lines.tmr);
 	tmr_cancel(&lines.tmr_work);

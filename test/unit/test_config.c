@@ -3024,8 +3024,8 @@ static void test_malformed(void **state)
 		{F, TEXT("dynamic spi: 1"), 1,
 		 "aastra.cfg:1: key 'dynamic spi': unknown (did you mean "
 		 "'dynamic sip'?)"},
-		{F, TEXT("softkey1 type: blf"), 1,
-		 "aastra.cfg:1: key 'softkey1 type': a setting of the phone "
+		{F, TEXT("softkey0 type: blf"), 1,
+		 "aastra.cfg:1: key 'softkey0 type': a setting of the phone "
 		 "that has no use here (one of 1)"},
 		{F, TEXT("sip use basic codecs: 1"), 1,
 		 "aastra.cfg:1: key 'sip use basic codecs': a setting of "
@@ -3062,8 +3062,8 @@ static void test_malformed(void **state)
 		{B, TEXT("sips persistant tls: 1"), 1,
 		 "config:1: key 'sips persistant tls': unknown (did you "
 		 "mean 'sips persistent tls'?)"},
-		{B, TEXT("prgkey1 type: blf"), 1,
-		 "config:1: key 'prgkey1 type': a setting of the phone that "
+		{B, TEXT("prgkey0 type: blf"), 1,
+		 "config:1: key 'prgkey0 type': a setting of the phone that "
 		 "has no use here (one of 1)"},
 		{B, TEXT("aastra_cfg_pth /tmp"), 1,
 		 "config:1: key 'aastra_cfg_pth': unknown (did you mean "

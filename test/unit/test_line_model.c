@@ -2902,8 +2902,11 @@ static void check_truth(struct watch *wl)
 		broken("5.5", "line %u says registered, and its binding is"
 		       " not there", line->cfg.line);
 
+	/* held elsewhere, it does not look after what it has */
 	if (says || !rec || !line->cur || !leads(rec->hop, rec->target) ||
-	    w.link_down || any_refusal())
+	    w.link_down || any_refusal() ||
+	    (held(line, route_role()) &&
+	     held(line, route_role()) != line->use[route_role()]))
 		wl->late_since = 0;
 	else if (!wl->late_since)
 		wl->late_since = now;
@@ -3002,7 +3005,9 @@ static bool removable(const struct record *rec, const struct aa_line *line,
 	    cur->store == rec->store && leads(cur->hop, rec->target))
 		return true;
 
-	if (!leads(rec->hop, rec->target))
+	if (!leads(rec->hop, rec->target) ||
+	    line->pen[route_role()][path->use[route_role()]].until >
+	    vclock.now)
 		return false;
 
 	return aa_flow_kept(path->flow) ?
@@ -3038,7 +3043,7 @@ static void check_left(const struct aa_line *line)
 			rec->left_since = vclock.now;
 
 		/* where it was tried in vain, it is tried less often */
-		if (rec->vain)
+		if (rec->vain || path->farewells > 1)
 			limit += 64000 + FAREWELL;
 		if (w.set.loss)
 			limit += 60000;
