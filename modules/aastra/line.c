@@ -974,18 +974,18 @@ static int farewell_over(struct aa_line *line, struct aa_path *path,
 }
 
 
-/*
- * A registrar that both paths share keeps the binding of a dead one until it
- * expires, and sends calls into the void; so it is removed over the path in
- * force.  Where each path has a registrar of its own this does nothing, which
- * is why the farewell over the path's own flow is still owed.
- */
 static uint64_t farewell_wait(unsigned tries)
 {
 	return (uint64_t)FAREWELL_WAIT_MS << MIN(tries, FAREWELL_SHIFT_MAX);
 }
 
 
+/*
+ * A registrar that both paths share keeps the binding of a dead one until it
+ * expires, and sends calls into the void; so it is removed over the path in
+ * force.  Where each path has a registrar of its own this does nothing, which
+ * is why the farewell over the path's own flow is still owed.
+ */
 static void leaving_step(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t now = aa_now_ms();
@@ -1104,6 +1104,8 @@ static struct aa_path *path_reuse(struct aa_line *line,
 
 	list_unlink(&path->le);
 	aa_binding_halt(path->b);
+	/* a farewell that is owed is so until the path is registered again */
+	path->inherited = path->inherited || path->owed;
 	path->started  = aa_now_ms();
 	path->event    = false;
 	path->wants    = true;

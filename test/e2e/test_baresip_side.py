@@ -750,3 +750,46 @@ def test_loaded_late(lab, row, how):
     said = [x for _, x in w.phone.proc.lines if "after account.so" in x]
     assert len(said) == 1
     assert w.phone.exit() == 0
+
+
+@both_rows
+def test_order_when_the_module_comes_and_goes(lab, row):
+    """rmmod, insmod, uanew and uadel of another line leave the places of
+    the lines and the current one alone."""
+    w = World(lab, row, far=False, start=False)
+    w.phone.accounts += [w.account(101), w.account(102)]
+    w.phone.config += ["%s %s" % kv for n in (2, 4)
+                       for kv in w.backup_keys(n)]
+    w.phone.start()
+    w.phone.wait_registered()
+    w.phone.cmd("uafind " + w.aor("primary", 101))
+    home = [(False, w.aor("primary")), (True, w.aor("primary", 101)),
+            (False, w.aor("primary", 102))]
+
+    def places(want):
+        assert [e[:2] for e in entries(w.phone)] == want
+
+    for command in ("rmmod aastra", "insmod aastra"):
+        w.phone.cmd(command)
+        places(home)
+        lab.until(lambda: all(e[2] == "OK" for e in entries(w.phone)), 5,
+                  "registered after " + command)
+        places(home)
+    w.phone.cmd("uanew " + w.account(103))
+    w.wait_on("primary", n=4)
+    places(home + [(False, w.aor("primary", 103))])
+
+    for n in (1, 2, 4):
+        w.phone.cmd("aastra_failover %d" % n)
+        w.wait_on("backup", n=n)
+    away = [(False, w.aor("backup")), (True, w.aor("backup", 101)),
+            (False, w.aor("primary", 102)), (False, w.aor("backup", 103))]
+    places(away)
+    w.phone.cmd("uadel " + w.aor("backup", 103))
+    places(away[:3])
+    w.phone.cmd("uadel " + w.aor("backup"))
+    places(away[1:3])
+    w.phone.cmd("rmmod aastra")
+    places(home[1:])
+    w.phone.cmd("insmod aastra")
+    places(home[1:])

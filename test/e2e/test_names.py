@@ -1,7 +1,6 @@
 """Servers given by name: SRV, NAPTR and A/AAAA, their order and their age, and
 name servers that fail."""
 
-import os
 import re
 
 import pytest
@@ -17,6 +16,13 @@ SRV = {"udp": "_sip._udp." + NAME, "tcp": "_sip._tcp." + NAME,
        "tls": "_sips._tcp." + NAME}
 TRANSACTION_S = TRANSACTION_MS / 1000
 SLACK_S = 0.5
+
+
+def slow(ms):
+    """The quick timers, but with this transaction timer."""
+    return [x for x in FAST if "transaction" not in x] + [
+        "sip_transaction_timer %d" % ms]
+
 
 every_transport = pytest.mark.parametrize("transport", ["udp", "tcp"])
 
@@ -38,18 +44,18 @@ class Site:
         self.phone = None
 
     def start(self, port=0, config=(), backup=None, wait="primary",
-              extra=""):
+              timers=FAST):
         """The outbound proxy is NAME, with or without a port."""
         lab = self.lab
         outbound = "sip:%s%s;transport=%s" % (
             NAME, ":%d" % port if port else "", self.transport)
         self.phone = lab.baresip(
             lab.account(transport=self.transport,
-                        extra='outbound="%s"%s' % (outbound, extra)),
+                        extra='outbound="%s"' % outbound),
             aastra=True,
             config=["dns_server " + self.dns.address,
                     "sip_backup_outbound_proxy "
-                    + (backup or lab.backup.ip), *FAST, *config])
+                    + (backup or lab.backup.ip), *timers, *config])
         if wait:
             self.wait_on(wait)
         return self.phone
@@ -111,26 +117,21 @@ def test_port_means_address(lab, transport):
     assert site.dns.asked("A", NAME)
     assert not site.dns.asked("SRV") and not site.dns.asked("NAPTR")
     assert not site.sent("backup")
-    assert NAME in site.flow("primary")["uri"] \
-        or lab.primary.ip in site.flow("primary")["uri"]
 
 
 @parallel
 @pytest.mark.parametrize("query_type", [0, 1, 2])
 def test_query_type(lab, query_type):
-    """`sip dns query type`: 0 addresses alone, 1 SRV (the default), 2 NAPTR.
-    Each leads to another host, so that the right one is seen."""
+    """`sip dns query type`: 0 addresses alone, 1 SRV (the default), 2 NAPTR,
+    whose record for another transport counts for nothing."""
     site = Site(lab, ["primary", "regb", "backup"])
-    site.dns.a(NAME, lab.reg)
     site.dns.srv(SRV["tcp"], (1, 1, 5060, "p.example.com"))
+    site.dns.a("p.example.com", lab.primary)
     site.dns.naptr(NAME, (1, 1, "s", "SIPS+D2T", "_sips._tcp.no.example.com"),
                    (2, 1, "s", "SIP+D2T", "_sip._tcp.other.example.com"))
     site.dns.srv("_sip._tcp.other.example.com", (1, 1, 5060, "r.example.com"))
-    site.dns.a("p.example.com", lab.primary).a("r.example.com", lab.regb)
-    if query_type == 0:
-        # the registrar itself answers OPTIONS, and registers
-        site.dns.a(NAME, lab.regb)
-        site.dns.srv(SRV["tcp"], (1, 1, 5060, "p.example.com"))
+    site.dns.a("r.example.com", lab.regb)
+    site.dns.a(NAME, lab.regb if query_type == 0 else lab.reg)
     config = ["sip_dns_query_type %d" % query_type] if query_type != 1 else []
     site.start(config=config, wait="primary" if query_type == 1 else "regb")
     assert bool(site.dns.asked("SRV")) == (query_type > 0)
@@ -356,8 +357,7 @@ def test_dead_beside_another_line(lab):
                      extra='outbound="sip:%s;transport=tcp"' % NAME),
          lab.account(101, transport="tcp", via=lab.primary)],
         aastra=True,
-        config=["dns_server " + site.dns.address, *FAST,
-                "sip_transaction_timer 4000",
+        config=["dns_server " + site.dns.address, *slow(4000),
                 "sip_line1_backup_outbound_proxy " + lab.backup.ip,
                 "sip_line2_backup_outbound_proxy " + lab.backup.ip])
     t = lab.now()
@@ -452,7 +452,7 @@ def test_exit_while_asking(lab):
     """It ends at once while a question is open."""
     site = Site(lab)
     site.dns.silent = True
-    phone = site.start(wait=None, config=["sip_transaction_timer 20000"])
+    phone = site.start(wait=None, timers=slow(20000))
     site.dns.wait_asked("SRV", SRV["tcp"])
     t = lab.now()
     assert phone.exit() == 0
@@ -551,7 +551,7 @@ def test_behind_a_named_proxy(lab):
         config=["dns_server " + site.dns.address,
                 "sip_outbound_proxy " + NAME,
                 "sip_registrar_ip " + lab.reg.ip,
-                "sip_backup_registrar_ip " + lab.backup.ip, *FAST])
+                "sip_backup_registrar_ip " + lab.backup.ip, *slow(2000)])
     lab.until(lambda: site.phone.state(1)["service"] == "primary", 5)
     lab.until(lambda: site.through() == ["primary"], 5)
     site.dns.silent = True

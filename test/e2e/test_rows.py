@@ -14,7 +14,7 @@ from lab.figures import figure
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 
 SLACK_S = 0.6           # two cores, several labs at once
-AT_ONCE = 4
+AT_ONCE = 5
 FAULTS = ("killed", "hung")
 
 SAMPLE = (
@@ -336,11 +336,18 @@ def test_up_and_down(lab, row, n, count):
 # ---- an outbound proxy that has no backup --------------------------------------
 
 
+R4 = pytest.mark.xfail(strict=True, reason="a call that is answered 408 by an"
+                       " outbound proxy does not make the line look (R4)")
+BEHIND = [pytest.param(row, tp, fault, marks=R4 if row == "D1" else ())
+          for row in ("E1", "D1") for tp in ("udp", "tcp")
+          for fault in ("killed", "hung")
+          # Kamailio then says 477 to calls: see R5
+          if (row, tp, fault) != ("D1", "tcp", "killed")]
+
+
 @pytest.mark.lab(hosts=HOSTS)
 @parallel
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-@pytest.mark.parametrize("row", ["E1", "D1"])
-@pytest.mark.parametrize("fault", ["killed", "hung"])
+@pytest.mark.parametrize("row, transport, fault", BEHIND)
 def test_behind_an_outbound_proxy(lab, row, transport, fault):
     """Proxy and registrar have backups, the outbound proxy before them has
     none: what is behind it is judged by what answers through it."""

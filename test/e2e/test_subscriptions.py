@@ -91,23 +91,12 @@ class Site(Row):
                 sorted(missing[-1]), self.lab.wire.lost)) from None
 
     def _first_notifies(self, rank, after):
-        users = {e.call_id: user_of(e.header("to"))
-                 for e in self.subscribes(after=after)}
         found = {}
         for e in self.lab.wire.sip("NOTIFY", request=True, dst="phone",
                                    src=self.call_hop(self.state(rank)),
                                    after=after):
-            if e.call_id in users:
-                found.setdefault((e.header("event"), users[e.call_id]), e.t)
+            found.setdefault((e.header("event"), e.user), e.t)
         return found
-
-    def stale(self, rank):
-        """Watchers of ours at a server that the line is not on (E3: all but
-        the newest of each)."""
-        found = watchers(self.notifier(rank))
-        if not self.core:
-            return found
-        return found[:-1] if len(found) != len({w[:2] for w in found}) else []
 
 
 PATIENCE = """
@@ -211,94 +200,7 @@ class Eye:
         return max((b - a for a, b in zip(times, times[1:])), default=0.0)
 
 
-# ---- the lamps follow --------------------------------------------------------
-
-
-FOLLOW = [("E1", "tcp"), ("E2", "tcp"), ("E3", "tcp"), ("D1", "tcp"),
-          ("E1", "udp"), ("E2", "udp"), ("E3", "udp"), ("D1", "udp")]
-
-
-@parallel
-@pytest.mark.lab(hosts=HOSTS)
-@pytest.mark.parametrize("row, transport", FOLLOW)
-def test_follow(lab, row, transport):
-    """To the backup and home again: active there at once, no lamp dark at any
-    moment, nothing left behind."""
-    site = Site(lab, row, transport)
-    axis = site.axes[0]
-    home, away = site.notifier(PRIMARY), site.notifier(BACKUP)
-    for server in site.notifiers:
-        server.publish(100, bodies.mwi(2, 1))
-        server.publish(200, bodies.dialog(200, "confirmed"))
-        server.publish(201, bodies.presence(201, "open", "here"))
-    phone = site.start()
-    subs = site.wait_active(PRIMARY)
-    assert subs[MWI]["value"] == "yes 2/1 (0/0)"
-    assert subs[BUSY]["value"] == "busy"
-    assert (subs[THERE]["value"], subs[THERE]["note"]) == ("open", "here")
-    phone.wait_event("MWI_NOTIFY", match=lambda e: "2/1" in e.param)
-    home.publish(200, bodies.dialog(200, "early"))
-    site.wait_value(BUSY, "calling")
-    if away is not home:
-        away.publish(200, bodies.dialog(200, "early"))
-
-    # away
-    t = lab.now()
-    site.fail(axis, PRIMARY)
-    site.trigger(axis)
-    values = []
-
-    def there():
-        values.append({k: s["value"] for k, s in site.subs().items()})
-        return site.all_active(BACKUP)
-    lab.until(there, 10, "all active on the backup")
-    assert all(v[BUSY] == "calling" and v[THERE] == "open"
-               and v[MWI].startswith("yes") for v in values), values
-    ok = site.wait_200(site.state(**{axis: BACKUP}), after=t)
-    first = site.first_notifies(BACKUP, t)
-    active = max(first.values()) - ok.t
-    assert active < ACTIVE_S, first
-
-    time.sleep(0.01)
-    t = lab.now()
-    away.publish(200, bodies.dialog(200, "terminated"))
-    site.wait_value(BUSY, "idle")
-    away.publish(100, bodies.mwi(0, 3))
-    phone.wait_event("MWI_NOTIFY", after=t,
-                     match=lambda e: "0/3" in e.param)
-    change = lab.wire.wait_sip(
-        "NOTIFY", request=True, dst="phone", after=t,
-        match=lambda e: e.header("event") == "dialog").t - t
-    moved = [h for h in phone.state(1)["history"]
-             if h["event"] == "subscription-moved"]
-    assert [(h["to"], h["reason"]) for h in moved] \
-        == [("backup", "3 subscriptions")]
-
-    # home
-    if away is home:
-        assert sorted(w[:2] for w in watchers(home)) == sorted(ALL)
-    assert not lab.wire.sip("NOTIFY", status=481)
-    site.repair(axis, PRIMARY)
-    if away is home:        # the next call, not the end of this one undone
-        home.publish(200, bodies.dialog(200, "terminated"), expires=0)
-    home.publish(200, bodies.dialog(200, "confirmed"))
-    values.clear()
-    with Eye(reversed(site.notifiers)) as eye:
-        def back():
-            values.append({k: s["value"] for k, s in site.subs().items()})
-            return site.all_active(PRIMARY)
-        lab.until(back, 10 + RECOVERY_S[row[0]], "all active at home")
-        t = lab.now()
-        lab.until(lambda: len(watchers(home)) == 3
-                  and (away is home or not watchers(away)), GONE_S,
-                  "no watcher is left on the backup")
-        gone = lab.now() - t
-    assert not eye.dark(ALL), (eye.dark(ALL), eye.step())
-    assert all(all(v.values()) for v in values), values
-    site.wait_value(BUSY, "busy")
-    figure("subscriptions", row=row, transport=transport, active=active,
-           change=change, gone=gone, step=eye.step())
-    assert sorted(w[:2] for w in watchers(home)) == sorted(ALL)
+# ---- old dialogs ---------------------------------------------------------------
 
 
 @parallel
@@ -595,7 +497,96 @@ def test_contacts(lab, beside):
     lab.until(lambda: "Offline" in bob(), what="Bob is offline")
 
 
-# ---- many: nothing else runs ---------------------------------------------------
+# ---- the lamps follow: measured, so nothing else runs --------------------------
+
+
+FOLLOW = [("E1", "tcp"), ("E2", "tcp"), ("E3", "tcp"), ("D1", "tcp"),
+          ("E1", "udp"), ("E2", "udp"), ("E3", "udp"), ("D1", "udp")]
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@pytest.mark.parametrize("row, transport", FOLLOW)
+def test_follow(lab, row, transport):
+    """To the backup and home again: active there at once, no lamp dark at any
+    moment, nothing left behind."""
+    site = Site(lab, row, transport)
+    axis = site.axes[0]
+    home, away = site.notifier(PRIMARY), site.notifier(BACKUP)
+    for server in site.notifiers:
+        server.publish(100, bodies.mwi(2, 1))
+        server.publish(200, bodies.dialog(200, "confirmed"))
+        server.publish(201, bodies.presence(201, "open", "here"))
+    phone = site.start()
+    subs = site.wait_active(PRIMARY)
+    assert subs[MWI]["value"] == "yes 2/1 (0/0)"
+    assert subs[BUSY]["value"] == "busy"
+    assert (subs[THERE]["value"], subs[THERE]["note"]) == ("open", "here")
+    phone.wait_event("MWI_NOTIFY", match=lambda e: "2/1" in e.param)
+    home.publish(200, bodies.dialog(200, "early"))
+    site.wait_value(BUSY, "calling")
+    if away is not home:
+        away.publish(200, bodies.dialog(200, "early"))
+
+    # away
+    t = lab.now()
+    site.fail(axis, PRIMARY)
+    site.trigger(axis)
+    values = []
+
+    def there():
+        values.append({k: s["value"] for k, s in site.subs().items()})
+        return site.all_active(BACKUP)
+    lab.until(there, 10, "all active on the backup")
+    assert all(v[BUSY] == "calling" and v[THERE] == "open"
+               and v[MWI].startswith("yes") for v in values), values
+    ok = site.wait_200(site.state(**{axis: BACKUP}), after=t)
+    first = site.first_notifies(BACKUP, t)
+    active = max(first.values()) - ok.t
+    assert active < ACTIVE_S, first
+
+    time.sleep(0.01)
+    t = lab.now()
+    away.publish(200, bodies.dialog(200, "terminated"))
+    site.wait_value(BUSY, "idle")
+    away.publish(100, bodies.mwi(0, 3))
+    phone.wait_event("MWI_NOTIFY", after=t,
+                     match=lambda e: "0/3" in e.param)
+    change = lab.wire.wait_sip(
+        "NOTIFY", request=True, dst="phone", after=t,
+        match=lambda e: e.header("event") == "dialog").t - t
+    moved = [h for h in phone.state(1)["history"]
+             if h["event"] == "subscription-moved"]
+    assert [(h["to"], h["reason"]) for h in moved] \
+        == [("backup", "3 subscriptions")]
+
+    # home
+    if away is home:
+        assert sorted(w[:2] for w in watchers(home)) == sorted(ALL)
+    assert not lab.wire.sip("NOTIFY", status=481)
+    site.repair(axis, PRIMARY)
+    if away is home:        # the next call, not the end of this one undone
+        home.publish(200, bodies.dialog(200, "terminated"), expires=0)
+    home.publish(200, bodies.dialog(200, "confirmed"))
+    values.clear()
+    with Eye(reversed(site.notifiers)) as eye:
+        def back():
+            values.append({k: s["value"] for k, s in site.subs().items()})
+            return site.all_active(PRIMARY)
+        lab.until(back, 10 + RECOVERY_S[row[0]], "all active at home")
+        t = lab.now()
+        lab.until(lambda: len(watchers(home)) == 3
+                  and (away is home or not watchers(away)), GONE_S,
+                  "no watcher is left on the backup")
+        gone = lab.now() - t
+    assert not eye.dark(ALL), (eye.dark(ALL), eye.step())
+    assert all(all(v.values()) for v in values), values
+    site.wait_value(BUSY, "busy")
+    figure("subscriptions", row=row, transport=transport, active=active,
+           change=change, gone=gone, step=eye.step())
+    assert sorted(w[:2] for w in watchers(home)) == sorted(ALL)
+
+
+# ---- many ----------------------------------------------------------------------
 
 
 @pytest.mark.lab(hosts=HOSTS)

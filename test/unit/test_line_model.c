@@ -47,6 +47,7 @@
 #include "callmove.h"
 #include "line.h"
 #include "subscription.h"
+#include "contact.h"
 
 
 #define P AA_RANK_PRIMARY
@@ -1198,8 +1199,8 @@ static void serve(int hop, const struct msg *m, unsigned conn)
 
 	if (m->kind == CRLF)
 		r.scode = 200;
-	else if (w.hostv[hop].st != WORKS || is_final(hop) ||
-		 m->target == hop)
+	else if (w.hostv[hop].st == SAYS_503 || w.hostv[hop].st == SAYS_403 ||
+		 is_final(hop) || m->target == hop)
 		answer_by_state(hop, m, &r);
 	else
 		later = forward(m, &r);
@@ -1977,6 +1978,7 @@ struct aa_binding {
 	unsigned challenges;
 	bool authed;
 	bool sent;
+	bool unsure;            /* a REGISTER was not answered              */
 	bool ok;
 	bool leaving;
 	sip_auth_h *authh;
@@ -2075,6 +2077,7 @@ static void binding_gone(struct aa_binding *b, const struct resp *r)
 	if (!r->err && (r->scode < 300 || r->scode == 404)) {
 		b->ok = false;
 		b->sent = false;
+		b->unsure = false;
 	}
 
 	b->leaving = false;
@@ -2100,8 +2103,9 @@ static void binding_failed(struct aa_binding *b, const struct resp *r)
 		b->authed = false;
 	}
 
-	if (!r->err && r->scode != 408 && r->scode != 504 &&
-	    vclock.now >= b->until)
+	if (r->err || r->scode == 408 || r->scode == 504)
+		b->unsure = true;
+	else if (!b->unsure && vclock.now >= b->until)
 		b->sent = false;
 
 	(void)re_snprintf(buf, sizeof(buf), "%s %u to REGISTER",
@@ -2144,6 +2148,7 @@ static void binding_response(const struct resp *r, void *arg)
 	b->expires = r->expires ? r->expires : b->want_expires;
 	b->until   = vclock.now + (uint64_t)b->expires * 1000;
 	b->ok      = true;
+	b->unsure  = false;
 	tmr_start(&b->tmr, refresh_wait(b), binding_refresh, b);
 	b->h(b, AA_BINDING_OK, "registered", 0, response(r), b->arg);
 }
@@ -2289,6 +2294,8 @@ void aa_binding_halt(struct aa_binding *b)
 	if (!b)
 		return;
 
+	if (b->req && !b->leaving)
+		b->unsure = true;
 	tmr_cancel(&b->tmr);
 	b->req = mem_deref(b->req);
 	b->leaving = false;
@@ -2679,6 +2686,12 @@ bool aa_subs_leaving(const struct aa_subs *subs)
 }
 
 
+void aa_contact_value(const struct aa_sub_info *si)
+{
+	(void)si;
+}
+
+
 const char *aa_sub_state_name(enum aa_sub_state state)
 {
 	(void)state;
@@ -2898,7 +2911,7 @@ static void check_truth(struct watch *wl)
 		wl->lie_since = 0;
 	else if (!wl->lie_since)
 		wl->lie_since = now;
-	else if (now - wl->lie_since > 1000)
+	else if (now - wl->lie_since > 1000 + w.set.transaction)
 		broken("5.5", "line %u says registered, and its binding is"
 		       " not there", line->cfg.line);
 
@@ -3206,6 +3219,16 @@ static void check_place(const struct watch *wl)
 	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
 	    !w.set.outbound || server(PROXY, B) == NOBODY ||
 	    (!primary && !backup))
+		return;
+
+	/* a proxy that is pinged by CRLF says 503 to others only */
+	if (w.set.flow_timer && w.set.tp != SIP_TRANSP_UDP &&
+	    (w.hostv[server(PROXY, P)].st == SAYS_503 ||
+	     w.hostv[server(PROXY, B)].st == SAYS_503))
+		return;
+
+	/* held, both go together, or not at all */
+	if (held(line, role) && !(held(line, role) == P ? primary : backup))
 		return;
 
 	want = expected(wl, PROXY, flow_answers(PROXY, P),

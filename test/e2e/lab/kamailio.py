@@ -209,18 +209,22 @@ class Kamailio:
         if key in self._etags:
             extra = "SIP-If-Match: %s\r\n" % self._etags[key]
         body = state.body if expires else ""
-        answer = self._ask((
-            "PUBLISH sip:{user}@{domain} SIP/2.0\r\n"
-            "Via: {via}\r\nMax-Forwards: 5\r\n"
-            "From: <sip:publisher@{domain}>;tag=p\r\n"
-            "To: <sip:{user}@{domain}>\r\n"
-            "Call-ID: {unique}\r\nCSeq: 1 PUBLISH\r\n"
-            "Event: {event}\r\nExpires: {expires}\r\n" + extra
-            + ("Content-Type: {type}\r\n" if body else "")
-            + "Content-Length: {size}\r\n\r\n").format(
-                user=user, domain=domain, via="{via}", unique="{unique}",
-                event=state.event, expires=expires, type=state.content_type,
-                size=len(body.encode())), body)
+        # its presence data base gives up at once where it is locked
+        for _ in range(10):
+            answer = self._ask((
+                "PUBLISH sip:{user}@{domain} SIP/2.0\r\n"
+                "Via: {via}\r\nMax-Forwards: 5\r\n"
+                "From: <sip:publisher@{domain}>;tag=p\r\n"
+                "To: <sip:{user}@{domain}>\r\n"
+                "Call-ID: {unique}\r\nCSeq: 1 PUBLISH\r\n"
+                "Event: {event}\r\nExpires: {expires}\r\n" + extra
+                + ("Content-Type: {type}\r\n" if body else "")
+                + "Content-Length: {size}\r\n\r\n").format(
+                    user=user, domain=domain, via="{via}", unique="{unique}",
+                    event=state.event, expires=expires, type=state.content_type,
+                    size=len(body.encode())), body)
+            if not answer.startswith("SIP/2.0 500"):
+                break
         m = re.search(r"^SIP-ETag:\s*(\S+)", answer, re.M | re.I)
         if not answer.startswith("SIP/2.0 200") or not m:
             raise RuntimeError("%s: PUBLISH: %s" % (self.name, answer[:300]))
