@@ -379,7 +379,9 @@ void aa_account_end(struct aa_account *acc, const struct ua *dying)
 		ua = acc->own;
 	}
 
-	if (aa_compat_current() == dying || aa_compat_current() == ua) {
+	/* while its list is empty, baresip hides which one is current */
+	if (list_isempty(uag_list()) || aa_compat_current() == dying ||
+	    aa_compat_current() == ua) {
 		struct le *le = list_head(uag_list());
 
 		if (le && le->data == dying)

@@ -690,6 +690,10 @@ static void current_leave(const struct ua *ua)
 {
 	struct le *le;
 
+	/* while its list is empty, baresip hides which one is current */
+	if (list_isempty(uag_list()))
+		aa_compat_current_set(NULL);
+
 	if (aa_compat_current() != ua)
 		return;
 

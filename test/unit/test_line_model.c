@@ -916,17 +916,31 @@ static unsigned owner_of(const struct aa_path *path);
 static const struct aa_binding *binding_of(const struct aa_path *path);
 
 
+static bool in_force(const struct record *rec)
+{
+	const struct aa_line *line = line_of(rec->line);
+
+	return line && !line->ended && line->cur && line->cur->registered &&
+		owner_of(line->cur) == rec->owner;
+}
+
+
+/*
+ * A server that was stopped for minutes does what it was asked before, and
+ * there is nothing that a phone can do about it: that is left out.
+ */
+static bool spared(const struct record *rec, const struct msg *m)
+{
+	return in_force(rec) && vclock.now - m->sent > TIMER_F;
+}
+
+
 /* The binding that a line counts on is gone, and it did not ask for that */
 static void check_removal(const struct record *rec, const struct msg *m)
 {
 	const struct aa_line *line = line_of(rec->line);
 
-	if (!line || line->ended || !line->cur || !line->cur->registered ||
-	    owner_of(line->cur) != rec->owner)
-		return;
-
-	/* only a server that was stopped comes with something that old */
-	if (vclock.now - m->sent > TIMER_F)
+	if (!in_force(rec))
 		return;
 
 	if (m->owner != rec->owner)
@@ -995,7 +1009,7 @@ static void forget_others(const struct record *keep, const struct msg *m)
 		struct record *rec = &w.recordv[i];
 
 		if (rec == keep || !rec->used || rec->store != keep->store ||
-		    !same_user(rec, m) || !rec->instance)
+		    !same_user(rec, m) || !rec->instance || spared(rec, m))
 			continue;
 
 		/* after a restart it is right, and what is registered with
@@ -1023,7 +1037,7 @@ static uint16_t save(int reg, const struct msg *m)
 	}
 
 	if (!m->expires) {
-		if (rec) {
+		if (rec && !spared(rec, m)) {
 			check_removal(rec, m);
 			rec->used = false;
 		}
