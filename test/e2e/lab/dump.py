@@ -23,16 +23,20 @@ class Dump:
 
     def __init__(self, folder, wire):
         self.folder = folder
-        os.makedirs(folder, exist_ok=True)
         self.wire = wire
+        self._starts = 0
         self._seen = {}         # file -> bytes taken
         self._stop = threading.Event()
         self._thread = None
 
-    @property
     def argv(self):
+        """For one start: a folder of its own each time, as sipdump names its
+        files by the minute and writes over those of the process before."""
+        self._starts += 1
+        folder = os.path.join(self.folder, str(self._starts))
+        os.makedirs(folder)
         return ["--loadmodule=sipdump.so",
-                "--modparam=sipdump:folder:s:" + self.folder,
+                "--modparam=sipdump:folder:s:" + folder,
                 "--modparam=sipdump:enable:i:1",
                 "--modparam=sipdump:wait:i:%d" % WAIT_US]
 
@@ -49,7 +53,7 @@ class Dump:
 
     def _run(self):
         while not self._stop.wait(0.003):
-            for path in glob.glob(os.path.join(self.folder, "*.data")):
+            for path in glob.glob(os.path.join(self.folder, "*", "*.data")):
                 self._follow(path)
 
     def _follow(self, path):

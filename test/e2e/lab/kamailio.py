@@ -67,7 +67,7 @@ class Kamailio:
                 else '"%s"' % value)]
         for alias in self.aliases:
             argv.append("--alias=" + alias)
-        return argv + (self.dump.argv if self.dump else [])
+        return argv + (self.dump.argv() if self.dump else [])
 
     def start(self, timeout=10.0):
         """Start it; returns once it answers OPTIONS and accepts TCP."""
