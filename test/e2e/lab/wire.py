@@ -354,7 +354,8 @@ class Wire:
                 continue
             end = buf.find(b"\r\n\r\n")
             if end < 0:
-                if not _is_sip(buf) and len(buf) > 16:
+                # a request line may be split, and is known by its end
+                if (b"\r\n" in buf or len(buf) > 2048) and not _is_sip(buf):
                     found.append(Event(pkt, "data", repr(buf[:40])))
                     stream.buf = b""
                 return
