@@ -15,6 +15,7 @@
 #include "command.h"
 #include "subscription.h"
 #include "lines.h"
+#include "seen.h"
 
 
 /* "N", or nothing where that is allowed: 0 */
@@ -266,6 +267,14 @@ static int cmd_reload(struct re_printf *pf, void *arg)
 }
 
 
+static int cmd_metrics(struct re_printf *pf, void *arg)
+{
+	(void)arg;
+
+	return aa_seen_metrics(pf);
+}
+
+
 static const struct cmd cmdv[] = {
 {"aastra_subscribe", 0, CMD_PRM, "Aastra: subscribe line to event uri",
 							     cmd_subscribe },
@@ -282,6 +291,8 @@ static const struct cmd cmdv[] = {
 							     cmd_config   },
 {"aastra_reload",   0, 0,       "Aastra: read configuration again",
 							     cmd_reload   },
+{"aastra_metrics",  0, 0,       "Aastra: metrics for Prometheus",
+							     cmd_metrics  },
 {"aastra_probe",    0, CMD_PRM, "Aastra: try failed servers", cmd_probe   },
 };
 
@@ -301,4 +312,49 @@ int aa_command_register(void)
 void aa_command_unregister(void)
 {
 	cmd_unregister(baresip_commands(), cmdv);
+}
+
+
+/**
+ * Carry out a command of the module by its name
+ *
+ * @param pf   Print function
+ * @param name Name, with or without "aastra_"
+ * @param prm  Arguments, may be NULL
+ *
+ * @return 0 if success, otherwise errorcode, and the output says why
+ */
+int aa_command_run(struct re_printf *pf, const char *name, const char *prm)
+{
+	static const char prefix[] = "aastra_";
+	struct cmd_arg arg;
+	char buf[1024];
+	size_t i;
+
+	if (!pf || !name)
+		return EINVAL;
+
+	if (0 == strncmp(name, prefix, sizeof(prefix) - 1))
+		name += sizeof(prefix) - 1;
+
+	for (i=0; i<ARRAY_SIZE(cmdv); i++) {
+		if (0 == strcmp(cmdv[i].name + sizeof(prefix) - 1, name))
+			break;
+	}
+
+	if (i == ARRAY_SIZE(cmdv)) {
+		(void)re_hprintf(pf, "there is no command aastra_%s\n", name);
+		return ENOSYS;
+	}
+
+	if (prm && strlen(prm) >= sizeof(buf)) {
+		(void)re_hprintf(pf, "the arguments are too long\n");
+		return EINVAL;
+	}
+
+	memset(&arg, 0, sizeof(arg));
+	str_ncpy(buf, prm ? prm : "", sizeof(buf));
+	arg.prm = buf;
+
+	return cmdv[i].h(pf, &arg);
 }

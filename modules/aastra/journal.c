@@ -1,5 +1,9 @@
 /**
- * @file journal.c  The latest changes of a line
+ * @file journal.c  The latest changes of all lines
+ *
+ * Every entry has a number that counts up, so that a reader can ask for what
+ * came since it looked last.  A line that flaps does not push the entries of
+ * the others out: each keeps its own latest ones.
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -8,55 +12,225 @@
 #include "journal.h"
 
 
-/**
- * Add an entry; the oldest one makes room
- *
- * @param jnl    Journal
- * @param time   When it happened [ms since 1970]
- * @param event  What happened
- * @param to     Where to, may be NULL
- * @param reason Why, may be NULL
- * @param took   How long it took [ms]
- */
-void aa_journal_add(struct aa_journal *jnl, uint64_t time,
-		    enum aa_journal_event event, const char *to,
-		    const char *reason, uint32_t took)
+struct aa_journal {
+	struct list entryl;     /* oldest first                             */
+	uint64_t last;          /* number of the latest entry ever added    */
+	aa_journal_h *h;
+	void *arg;
+};
+
+
+static void journal_destructor(void *arg)
 {
-	struct aa_journal_entry *e;
+	struct aa_journal *jnl = arg;
 
-	if (!jnl)
-		return;
+	list_flush(&jnl->entryl);
+}
 
-	e = &jnl->entryv[jnl->head];
-	memset(e, 0, sizeof(*e));
-	e->time  = time;
-	e->event = event;
-	e->took  = took;
-	str_ncpy(e->to, to ? to : "", sizeof(e->to));
-	str_ncpy(e->reason, reason ? reason : "", sizeof(e->reason));
 
-	jnl->head = (jnl->head + 1) % AA_JOURNAL_SIZE;
-	if (jnl->count < AA_JOURNAL_SIZE)
-		++jnl->count;
+static void entry_destructor(void *arg)
+{
+	struct aa_journal_entry *e = arg;
+
+	list_unlink(&e->le);
 }
 
 
 /**
- * Get an entry
+ * Allocate a journal
  *
- * @param jnl Journal
- * @param ix  0 for the oldest one
+ * @param jnlp Pointer to the journal
+ * @param h    Called when an entry was added, may be NULL
+ * @param arg  Handler argument
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_journal_alloc(struct aa_journal **jnlp, aa_journal_h *h, void *arg)
+{
+	struct aa_journal *jnl;
+
+	if (!jnlp)
+		return EINVAL;
+
+	jnl = mem_zalloc(sizeof(*jnl), journal_destructor);
+	if (!jnl)
+		return ENOMEM;
+
+	jnl->h   = h;
+	jnl->arg = arg;
+	*jnlp = jnl;
+
+	return 0;
+}
+
+
+static size_t text_len(const char *str)
+{
+	const size_t len = str ? strlen(str) : 0;
+
+	return MIN(len, (size_t)AA_JOURNAL_TEXT_MAX - 1);
+}
+
+
+static const char *text_put(char **pos, const char *str)
+{
+	const size_t len = text_len(str);
+	char *text = *pos;
+
+	if (len)
+		memcpy(text, str, len);
+	text[len] = '\0';
+	*pos += len + 1;
+
+	return text;
+}
+
+
+static struct aa_journal_entry *entry_dup(const struct aa_journal_entry *e)
+{
+	struct aa_journal_entry *copy;
+	const size_t len = text_len(e->from) + text_len(e->to) +
+		text_len(e->reason) + text_len(e->by) +
+		text_len(e->decision) + 5;
+	char *pos;
+
+	copy = mem_zalloc(sizeof(*copy) + len, entry_destructor);
+	if (!copy)
+		return NULL;
+
+	*copy = *e;
+	memset(&copy->le, 0, sizeof(copy->le));
+
+	pos = (char *)(copy + 1);
+	copy->from     = text_put(&pos, e->from);
+	copy->to       = text_put(&pos, e->to);
+	copy->reason   = text_put(&pos, e->reason);
+	copy->by       = text_put(&pos, e->by);
+	copy->decision = text_put(&pos, e->decision);
+
+	return copy;
+}
+
+
+/* The oldest ones make room */
+static void make_room(struct aa_journal *jnl, uint32_t line)
+{
+	struct aa_journal_entry *oldest = NULL;
+	uint32_t of_line = 0, all = 0;
+	struct le *le;
+
+	for (le = list_head(&jnl->entryl); le; le = le->next) {
+		struct aa_journal_entry *e = le->data;
+
+		++all;
+		if (e->line != line)
+			continue;
+
+		if (!oldest)
+			oldest = e;
+		++of_line;
+	}
+
+	if (of_line >= AA_JOURNAL_LINE_MAX)
+		mem_deref(oldest);
+	else if (all >= AA_JOURNAL_MAX)
+		mem_deref(list_ledata(list_head(&jnl->entryl)));
+}
+
+
+/**
+ * Add an entry; the oldest one of its line makes room.  What an entry
+ * without a number gets is the next one; an entry that has one must come
+ * after all that are there.
+ *
+ * @param jnl Journal, may be NULL: nothing is kept
+ * @param e   What to add; it is copied, texts are cut at
+ *            AA_JOURNAL_TEXT_MAX
+ *
+ * @return 0 if success, otherwise errorcode (EINVAL: its number is too low)
+ */
+int aa_journal_add(struct aa_journal *jnl, const struct aa_journal_entry *e)
+{
+	struct aa_journal_entry *copy;
+
+	if (!jnl)
+		return 0;
+	if (!e || (e->seq && e->seq <= jnl->last))
+		return EINVAL;
+
+	copy = entry_dup(e);
+	if (!copy)
+		return ENOMEM;
+
+	if (!copy->seq)
+		copy->seq = jnl->last + 1;
+	jnl->last = copy->seq;
+
+	make_room(jnl, e->line);
+	list_append(&jnl->entryl, &copy->le, copy);
+
+	if (jnl->h)
+		jnl->h(copy, jnl->arg);
+
+	return 0;
+}
+
+
+/**
+ * Walk through the journal, oldest first
+ *
+ * @param jnl  Journal, may be NULL
+ * @param line Entries of this line alone, 0: of all lines
+ * @param prev The entry before, NULL to begin
  *
  * @return Entry, NULL behind the latest one
  */
-const struct aa_journal_entry *aa_journal_get(const struct aa_journal *jnl,
-					      size_t ix)
+const struct aa_journal_entry *aa_journal_next(const struct aa_journal *jnl,
+				uint32_t line,
+				const struct aa_journal_entry *prev)
 {
-	if (!jnl || ix >= jnl->count)
+	const struct le *le;
+
+	if (!jnl)
 		return NULL;
 
-	return &jnl->entryv[(jnl->head + AA_JOURNAL_SIZE - jnl->count + ix)
-			    % AA_JOURNAL_SIZE];
+	for (le = prev ? prev->le.next : list_head(&jnl->entryl); le;
+	     le = le->next) {
+		const struct aa_journal_entry *e = le->data;
+
+		if (!line || e->line == line)
+			return e;
+	}
+
+	return NULL;
+}
+
+
+/**
+ * Number of the oldest entry that is there
+ *
+ * @param jnl Journal, may be NULL
+ *
+ * @return Number, 0 if the journal is empty
+ */
+uint64_t aa_journal_first(const struct aa_journal *jnl)
+{
+	const struct aa_journal_entry *e = aa_journal_next(jnl, 0, NULL);
+
+	return e ? e->seq : 0;
+}
+
+
+/**
+ * Number of the latest entry
+ *
+ * @param jnl Journal, may be NULL
+ *
+ * @return Number, 0 if there was never any
+ */
+uint64_t aa_journal_last(const struct aa_journal *jnl)
+{
+	return jnl ? jnl->last : 0;
 }
 
 
@@ -80,6 +254,7 @@ const char *aa_journal_event_name(enum aa_journal_event event)
 	case AA_JOURNAL_CALL_MOVED:         return "call-moved";
 	case AA_JOURNAL_FORCED:             return "forced";
 	case AA_JOURNAL_CONFIG:             return "config";
+	case AA_JOURNAL_REFUSED:            return "refused";
 	default:                            return "?";
 	}
 }

@@ -270,6 +270,13 @@ static int subs_auth_handler(char **user, char **pass, const char *realm,
 }
 
 
+static void tell(const struct aa_line *line, enum aa_news what)
+{
+	if (line->phone->newsh)
+		line->phone->newsh(what, line->cfg.line);
+}
+
+
 static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
 			 const char *text, uint32_t took, void *arg)
 {
@@ -286,12 +293,14 @@ static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
 		aa_compat_emit(ua, "subscription", "line=%u event=%s uri=%s"
 			       " state=%s", line->cfg.line, si->event, si->uri,
 			       aa_sub_state_name(si->state));
+		tell(line, AA_NEWS_STATE);
 		break;
 
 	case AA_SUB_EV_VALUE:
 		aa_contact_value(si);
 		aa_compat_emit(ua, "lamp", "line=%u event=%s uri=%s value=%s",
 			       line->cfg.line, si->event, si->uri, si->value);
+		tell(line, AA_NEWS_LAMP);
 		break;
 
 	case AA_SUB_EV_MWI:
@@ -400,8 +409,18 @@ static void change(struct aa_line *line, enum aa_journal_event event,
 {
 	const uint32_t ms = (uint32_t)MIN(took, (uint64_t)UINT32_MAX);
 	const char *name = aa_journal_event_name(event);
+	struct aa_journal_entry e;
 
-	aa_journal_add(&line->jnl, aa_wall_ms(), event, to, reason, ms);
+	memset(&e, 0, sizeof(e));
+	e.time   = aa_wall_ms();
+	e.line   = line->cfg.line;
+	e.event  = event;
+	e.to     = to;
+	e.reason = reason;
+	e.took   = ms;
+	if (aa_journal_add(line->phone->jnl, &e))
+		debug("aastra: line %u: not kept in the history\n",
+		      line->cfg.line);
 
 	info("aastra: line %u: %s%s%s%s%s (%u ms)\n", line->cfg.line, name,
 	     str_isset(to) ? " to " : "", str_isset(to) ? to : "",
@@ -1923,6 +1942,49 @@ static void wait_for_proxy(const struct aa_line *line,
 }
 
 
+static uint32_t mix(uint32_t sum, uint64_t val)
+{
+	/* FNV-1a, by 32 bits */
+	sum = (sum ^ (uint32_t)val) * 16777619u;
+
+	return (sum ^ (uint32_t)(val >> 32)) * 16777619u;
+}
+
+
+/* Whoever shows the line is told when there is something else to be shown */
+static void show(struct aa_line *line)
+{
+	uint32_t sum = 2166136261u;
+	int role, rank;
+
+	sum = mix(sum, aa_line_registered(line));
+	sum = mix(sum, line->mode);
+	sum = mix(sum, aa_account_calls(line->acc));
+	sum = mix(sum, line->moves);
+	sum = mix(sum, line->count.registrations);
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		sum = mix(sum, line->use[role]);
+
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			const struct aa_flow *flow =
+				aa_line_flow(line, (enum aa_role)role,
+					     (enum aa_rank)rank);
+
+			sum = mix(sum, aa_flow_state(flow));
+			sum = mix(sum, aa_flow_failures(flow));
+			sum = mix(sum, line->pen[role][rank].until);
+		}
+	}
+
+	if (sum == line->shown)
+		return;
+
+	line->shown = sum;
+	tell(line, AA_NEWS_STATE);
+}
+
+
 static void line_run(struct aa_line *line)
 {
 	const uint64_t now = aa_now_ms();
@@ -1968,6 +2030,7 @@ static void line_run(struct aa_line *line)
 	report_down(line);
 	if (line->old && aa_line_registered(line))
 		old_end(line);
+	show(line);
 	schedule(line, now);
 }
 
@@ -2359,7 +2422,6 @@ int aa_line_replace(struct aa_line **linep, struct aa_line *old,
 		return err;
 
 	line->epoch = old->epoch + 1;
-	line->jnl   = old->jnl;
 	line->count = old->count;
 	line->moves = old->moves;
 	if (cfg->scenario != AA_SCENARIO_NONE)

@@ -9,6 +9,7 @@
 #include "policy.h"
 #include "config.h"
 #include "journal.h"
+#include "news.h"
 
 struct aa_line;
 struct aa_account;
@@ -27,6 +28,8 @@ struct aa_phone {
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
 	void (*changedh)(void); /**< a line changed what it shall remember  */
 	void (*unusedh)(struct ua *ua); /**< no line has it any more        */
+	struct aa_journal *jnl; /**< latest changes; NULL: not kept         */
+	void (*newsh)(enum aa_news what, uint32_t line); /**< to be seen    */
 };
 
 /** One way to be registered: a server of each role, and a binding there */
@@ -110,6 +113,7 @@ struct aa_line {
 	struct aa_flow *subs_flow; /**< that they go over                   */
 	struct list calll;      /**< calls not answered yet (callmove.c)    */
 	uint32_t moves;         /**< how often another path came into force */
+	uint32_t shown;         /**< tells when what is seen has changed    */
 	bool redialling;        /**< a call is being dialled again          */
 	bool published;         /**< baresip was told at least once         */
 	bool published_up;
@@ -121,7 +125,6 @@ struct aa_line {
 	unsigned epoch;         /**< how often settings changed: tells its
 				     paths from those of `old`              */
 
-	struct aa_journal jnl;
 	struct {
 		uint32_t failovers;
 		uint32_t failbacks;

@@ -24,6 +24,8 @@
 #include "lines.h"
 #include "hangup.h"
 #include "whitelist.h"
+#include "seen.h"
+#include "metrics.h"
 #include "module.h"
 
 
@@ -472,6 +474,18 @@ static void changed_handler(void)
 }
 
 
+/* ---- the history ------------------------------------------------------ */
+
+
+static void journal_handler(const struct aa_journal_entry *e, void *arg)
+{
+	(void)arg;
+
+	aa_metrics_note(e);
+	aa_seen_tell(AA_NEWS_HISTORY, e->line);
+}
+
+
 /* ---- trust ------------------------------------------------------------ */
 
 
@@ -557,11 +571,17 @@ static int module_init(void)
 			"%s/aastra_servers", path) < 0)
 		aastra.path_warm[0] = '\0';
 	aastra.phone.changedh = changed_handler;
+	aastra.phone.newsh    = aa_seen_tell;
+
+	aa_metrics_reset();
+	err = aa_journal_alloc(&aastra.phone.jnl, journal_handler, NULL);
+	if (err)
+		return err;
 
 	err = aa_lines_init(&aastra.phone, path, aastra.path_warm);
 	if (err) {
 		warning("aastra: configuration could not be read (%m)\n", err);
-		return err;
+		goto out;
 	}
 
 	trust_init(path);
@@ -598,6 +618,7 @@ static int module_init(void)
 		aa_compat_close();
 		aastra.lsnr = mem_deref(aastra.lsnr);
 		aa_lines_close();
+		aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	}
 
 	return err;
@@ -629,6 +650,7 @@ static int module_close(void)
 	list_flush(&aastra.phone.farewelll);
 	list_flush(&aastra.phone.flowl);
 	aa_lines_close();
+	aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	aa_tlsguard_close();
 
 	return 0;

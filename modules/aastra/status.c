@@ -153,25 +153,106 @@ static uint32_t probes(const struct aa_line *line)
 }
 
 
-static int json_history(struct re_printf *pf, const struct aa_line *line)
+static int json_text(struct re_printf *pf, const char *name, const char *str)
 {
-	const struct aa_journal_entry *e;
-	size_t i;
 	int err;
 
-	err = re_hprintf(pf, ",\"history\":[");
+	err  = re_hprintf(pf, ",\"%s\":", name);
+	err |= json_str(pf, str);
 
-	for (i=0; (e = aa_journal_get(&line->jnl, i)); i++) {
-		err |= re_hprintf(pf, "%s{\"time_ms\":%llu,\"event\":\"%s\""
-				  ",\"to\":", i ? "," : "", e->time,
-				  aa_journal_event_name(e->event));
-		err |= json_str(pf, e->to);
-		err |= re_hprintf(pf, ",\"reason\":");
-		err |= json_str(pf, e->reason);
-		err |= re_hprintf(pf, ",\"took_ms\":%u}", e->took);
+	return err;
+}
+
+
+static int json_entry(struct re_printf *pf, const struct aa_journal_entry *e)
+{
+	int err;
+
+	err  = re_hprintf(pf, "{\"seq\":%llu,\"line\":%u,\"time_ms\":%llu"
+			  ",\"event\":\"%s\"", e->seq, e->line, e->time,
+			  aa_journal_event_name(e->event));
+	err |= json_text(pf, "from", e->from);
+	err |= json_text(pf, "to", e->to);
+	err |= json_text(pf, "reason", e->reason);
+	err |= json_text(pf, "by", e->by);
+	err |= json_text(pf, "decision", e->decision);
+	err |= re_hprintf(pf, ",\"took_ms\":%u,\"detect_ms\":%u"
+			  ",\"requests\":%u}", e->took, e->detect,
+			  e->requests);
+
+	return err;
+}
+
+
+static int json_entries(struct re_printf *pf, const struct aa_journal *jnl,
+			uint32_t line, uint64_t since, uint32_t max)
+{
+	const struct aa_journal_entry *e = NULL;
+	uint32_t n = 0, skip = 0;
+	bool first = true;
+	int err = 0;
+
+	while (max && (e = aa_journal_next(jnl, line, e)))
+		n += e->seq > since;
+	if (max && n > max)
+		skip = n - max;
+
+	e = NULL;
+	while (!err && (e = aa_journal_next(jnl, line, e))) {
+
+		if (e->seq <= since)
+			continue;
+
+		if (skip) {
+			--skip;
+			continue;
+		}
+
+		err  = re_hprintf(pf, "%s", first ? "" : ",");
+		err |= json_entry(pf, e);
+		first = false;
 	}
 
+	return err;
+}
+
+
+static int json_history(struct re_printf *pf, const struct aa_line *line)
+{
+	int err;
+
+	err  = re_hprintf(pf, ",\"history\":[");
+	err |= json_entries(pf, line->phone->jnl, line->cfg.line, 0, 0);
 	err |= re_hprintf(pf, "]");
+
+	return err;
+}
+
+
+/**
+ * Print the history as one JSON document
+ *
+ * @param pf    Print function
+ * @param phone Phone
+ * @param line  Number of a line, 0 for all
+ * @param since Entries with a higher number alone
+ * @param max   The latest so many of them alone, 0 for all
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_status_history_json(struct re_printf *pf, const struct aa_phone *phone,
+			   uint32_t line, uint64_t since, uint32_t max)
+{
+	int err;
+
+	if (!phone)
+		return EINVAL;
+
+	err  = re_hprintf(pf, "{\"first\":%llu,\"last\":%llu,\"entries\":[",
+			  aa_journal_first(phone->jnl),
+			  aa_journal_last(phone->jnl));
+	err |= json_entries(pf, phone->jnl, line, since, max);
+	err |= re_hprintf(pf, "]}");
 
 	return err;
 }
@@ -462,28 +543,19 @@ static int print_time(struct re_printf *pf, const uint64_t *ms)
 int aa_status_history(struct re_printf *pf, const struct aa_phone *phone,
 		      const struct aa_line *only)
 {
-	const struct le *le;
+	const struct aa_journal_entry *e = NULL;
 	int err = 0;
 
 	if (!phone)
 		return EINVAL;
 
-	for (le = list_head(&phone->linel); le && !err; le = le->next) {
-		const struct aa_line *line = le->data;
-		const struct aa_journal_entry *e;
-		size_t i;
-
-		if (only && line != only)
-			continue;
-
-		for (i=0; (e = aa_journal_get(&line->jnl, i)) && !err; i++) {
-			err = re_hprintf(pf, "%H line %u %s %s (%u ms)%s%s\n",
-					 print_time, &e->time, line->cfg.line,
-					 aa_journal_event_name(e->event),
-					 e->to, e->took,
-					 str_isset(e->reason) ? ": " : "",
-					 e->reason);
-		}
+	while (!err && (e = aa_journal_next(phone->jnl,
+					    only ? only->cfg.line : 0, e))) {
+		err = re_hprintf(pf, "%H line %u %s %s (%u ms)%s%s\n",
+				 print_time, &e->time, e->line,
+				 aa_journal_event_name(e->event), e->to,
+				 e->took, str_isset(e->reason) ? ": " : "",
+				 e->reason);
 	}
 
 	return err;

@@ -15,6 +15,8 @@ int aa_status_print(struct re_printf *pf, const struct aa_phone *phone,
 		    const struct aa_line *only);
 int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
 		   const struct aa_line *only);
+int aa_status_history_json(struct re_printf *pf, const struct aa_phone *phone,
+			   uint32_t line, uint64_t since, uint32_t max);
 int aa_status_history(struct re_printf *pf, const struct aa_phone *phone,
 		      const struct aa_line *only);
 

@@ -1,0 +1,197 @@
+/**
+ * @file prom.c  Text format of Prometheus
+ *
+ * Version 0.0.4 of the exposition format: `# HELP`, `# TYPE`, and one line a
+ * sample, whose labels are escaped.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <re.h>
+#include "histogram.h"
+#include "prom.h"
+
+
+/* In HELP a quote stands for itself, in the value of a label it does not */
+static int print_escaped(struct re_printf *pf, const char *str, bool quote)
+{
+	const char *p;
+	int err = 0;
+
+	for (p = str ? str : ""; *p && !err; p++) {
+
+		if (*p == '\\')
+			err = pf->vph("\\\\", 2, pf->arg);
+		else if (*p == '\n')
+			err = pf->vph("\\n", 2, pf->arg);
+		else if (*p == '"' && quote)
+			err = pf->vph("\\\"", 2, pf->arg);
+		else
+			err = pf->vph(p, 1, pf->arg);
+	}
+
+	return err;
+}
+
+
+/* le: upper end of a bucket, NULL where there is none */
+static int print_labels(struct re_printf *pf,
+			const struct aa_prom_label *labelv, size_t labelc,
+			const char *le)
+{
+	const char *sep = "{";
+	size_t i;
+	int err = 0;
+
+	for (i=0; i<labelc; i++) {
+		err |= re_hprintf(pf, "%s%s=\"", sep, labelv[i].name);
+		err |= print_escaped(pf, labelv[i].value, true);
+		err |= re_hprintf(pf, "\"");
+		sep = ",";
+	}
+
+	if (le) {
+		err |= re_hprintf(pf, "%sle=\"%s\"", sep, le);
+		sep = ",";
+	}
+
+	if (*sep == ',')
+		err |= re_hprintf(pf, "}");
+
+	return err;
+}
+
+
+/**
+ * Begin a family of samples
+ *
+ * @param pf   Print function
+ * @param name Name of the family
+ * @param type "counter", "gauge" or "histogram"
+ * @param help One sentence
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_prom_family(struct re_printf *pf, const char *name, const char *type,
+		   const char *help)
+{
+	int err;
+
+	err  = re_hprintf(pf, "# HELP %s ", name);
+	err |= print_escaped(pf, help, false);
+	err |= re_hprintf(pf, "\n# TYPE %s %s\n", name, type);
+
+	return err;
+}
+
+
+/**
+ * Print a sample
+ *
+ * @param pf     Print function
+ * @param name   Name of its family
+ * @param labelv Labels
+ * @param labelc Number of labels
+ * @param val    Value
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_prom_u64(struct re_printf *pf, const char *name,
+		const struct aa_prom_label *labelv, size_t labelc,
+		uint64_t val)
+{
+	int err;
+
+	err  = re_hprintf(pf, "%s", name);
+	err |= print_labels(pf, labelv, labelc, NULL);
+	err |= re_hprintf(pf, " %llu\n", val);
+
+	return err;
+}
+
+
+/**
+ * Print a sample that is given in thousandths: milliseconds as seconds
+ *
+ * @param pf     Print function
+ * @param name   Name of its family
+ * @param labelv Labels
+ * @param labelc Number of labels
+ * @param val    Thousand times the value
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_prom_milli(struct re_printf *pf, const char *name,
+		  const struct aa_prom_label *labelv, size_t labelc,
+		  uint64_t val)
+{
+	int err;
+
+	err  = re_hprintf(pf, "%s", name);
+	err |= print_labels(pf, labelv, labelc, NULL);
+	err |= re_hprintf(pf, " %llu.%03llu\n", val / 1000, val % 1000);
+
+	return err;
+}
+
+
+static int print_bucket(struct re_printf *pf, const char *name,
+			const struct aa_prom_label *labelv, size_t labelc,
+			const char *le, uint64_t n)
+{
+	int err;
+
+	err  = re_hprintf(pf, "%s_bucket", name);
+	err |= print_labels(pf, labelv, labelc, le);
+	err |= re_hprintf(pf, " %llu\n", n);
+
+	return err;
+}
+
+
+/**
+ * Print a histogram, in seconds: cumulative buckets, sum, count
+ *
+ * @param pf     Print function
+ * @param name   Name of its family
+ * @param labelv Labels
+ * @param labelc Number of labels
+ * @param hist   Histogram, in milliseconds
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_prom_histogram(struct re_printf *pf, const char *name,
+		      const struct aa_prom_label *labelv, size_t labelc,
+		      const struct aa_histogram *hist)
+{
+	static const uint32_t boundv[] = AA_HISTOGRAM_BOUNDS;
+	uint64_t n = 0;
+	char sum[32], le[16];
+	size_t i;
+	int err = 0;
+
+	for (i=0; i<AA_HISTOGRAM_BUCKETS; i++) {
+
+		n += hist->count[i];
+
+		if (i + 1 == AA_HISTOGRAM_BUCKETS)
+			str_ncpy(le, "+Inf", sizeof(le));
+		else if (re_snprintf(le, sizeof(le), "%u.%03u",
+				     boundv[i] / 1000, boundv[i] % 1000) < 0)
+			return ENOMEM;
+
+		err |= print_bucket(pf, name, labelv, labelc, le, n);
+	}
+
+	if (re_snprintf(sum, sizeof(sum), "%llu.%03llu", hist->sum / 1000,
+			hist->sum % 1000) < 0)
+		return ENOMEM;
+
+	err |= re_hprintf(pf, "%s_sum", name);
+	err |= print_labels(pf, labelv, labelc, NULL);
+	err |= re_hprintf(pf, " %s\n%s_count", sum, name);
+	err |= print_labels(pf, labelv, labelc, NULL);
+	err |= re_hprintf(pf, " %llu\n", n);
+
+	return err;
+}
