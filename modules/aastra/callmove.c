@@ -137,6 +137,26 @@ static bool is_transport_failure(const char *reason)
 }
 
 
+/*
+ * What a proxy says if it got nothing out of the next server.  It may as well
+ * be the far end's fault, so it only makes the line ask its own server.
+ */
+static bool is_server_failure(const char *reason)
+{
+	static const char *const codev[] = {
+		"408", "430", "500", "502", "503", "504"
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(codev); i++) {
+		if (0 == strncmp(reason, codev[i], 3))
+			return true;
+	}
+
+	return false;
+}
+
+
 /**
  * A call has ended
  *
@@ -148,14 +168,17 @@ void aa_callmove_closed(struct aa_line *line, const struct call *call,
 			const char *reason)
 {
 	struct attempt *a = line ? attempt_find(line, call) : NULL;
+	bool transport;
 
 	if (!a)
 		return;
 
 	a->call = NULL;
+	transport = is_transport_failure(reason);
 
 	if (a->again || call_state(call) != CALL_STATE_OUTGOING ||
-	    !is_transport_failure(reason)) {
+	    !str_isset(reason) ||
+	    (!transport && !is_server_failure(reason))) {
 		mem_deref(a);
 		return;
 	}
@@ -163,10 +186,12 @@ void aa_callmove_closed(struct aa_line *line, const struct call *call,
 	/* it failed before the line knew that its server is dead */
 	tmr_start(&a->tmr, line->cfg.transaction_timer + WAIT_MS,
 		  give_up_handler, a);
-	if (a->moves == line->moves)
+	if (a->moves != line->moves)
+		aa_line_kick(line);
+	else if (transport)
 		aa_line_suspect(line, reason);
 	else
-		aa_line_kick(line);
+		aa_line_check(line);
 }
 
 

@@ -2142,10 +2142,20 @@ static struct aa_flow *call_flow(const struct aa_line *line)
  */
 void aa_line_check(struct aa_line *line)
 {
+	struct aa_flow *flow;
+
 	if (!line || line->ended)
 		return;
 
-	aa_flow_check(call_flow(line));
+	flow = call_flow(line);
+	aa_flow_check(flow);
+
+	/* a proxy behind an outbound proxy is asked through that */
+	if (line->cur && line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
+	    flow != aa_line_flow(line, AA_ROLE_PROXY,
+				 line->use[AA_ROLE_PROXY]))
+		aa_flow_check(aa_line_flow(line, AA_ROLE_PROXY,
+					   line->use[AA_ROLE_PROXY]));
 }
 
 
