@@ -17,6 +17,10 @@
  *   transaction timer means failed;
  * - what others saw: a request over it that timed out (aa_flow_fail()).
  *
+ * A NAT in between may give us another address, and then the server answers,
+ * but cannot reach us.  Over UDP the Via of its answers tells (RFC 3581), or
+ * STUN where the server speaks RFC 5626 (4.4.2); the flow is a new one then.
+ *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <string.h>
@@ -28,6 +32,7 @@
 #include "compat.h"
 #include "resolve.h"
 #include "tlsguard.h"
+#include "mapping.h"
 #include "flow.h"
 
 
@@ -73,6 +78,9 @@ struct aa_flow {
 	struct sa dst;          /* where answers come from                  */
 	uint64_t received;      /* bytes, when the CRLF was sent            */
 	struct sa mapped;       /* how the server sees us, UDP              */
+	struct sa stun_mapped;  /* the same, as its STUN says               */
+	struct aa_mapping *mapping;
+	bool stun_silent;       /* no answer since the flow came up         */
 	struct aa_conn conn;
 	struct aa_fd icmp;      /* hears of ICMP errors, UDP                */
 	struct sip_keepalive *ka;
@@ -120,6 +128,7 @@ static void flow_destructor(void *arg)
 	mem_deref(flow->req);
 	mem_deref(flow->dlg);
 	mem_deref(flow->ka);
+	mem_deref(flow->mapping);
 	icmp_close(flow);
 	mem_deref(flow->host);
 	mem_deref(flow->uri);
@@ -187,6 +196,9 @@ static void flow_stop(struct aa_flow *flow)
 	flow->req = mem_deref(flow->req);
 	flow->ka  = mem_deref(flow->ka);
 	flow->resolve = mem_deref(flow->resolve);
+	flow->mapping = mem_deref(flow->mapping);
+	flow->stun_silent = false;
+	sa_init(&flow->stun_mapped, AF_UNSPEC);
 	icmp_close(flow);
 	flow->flow_timer = 0;
 	flow->outbound = false;
@@ -318,6 +330,9 @@ static enum aa_keepalive keepalive_kind(const struct aa_flow *flow)
 	if (flow->outbound && flow->tp != SIP_TRANSP_UDP && !flow->via)
 		return AA_KEEPALIVE_CRLF;
 
+	if (sa_isset(&flow->stun_mapped, SA_PORT))
+		return AA_KEEPALIVE_STUN;
+
 	return AA_KEEPALIVE_OPTIONS;
 }
 
@@ -370,6 +385,49 @@ static bool mapping_changed(struct aa_flow *flow, const struct sip_msg *msg)
 	flow->mapped = sa;
 
 	return changed;
+}
+
+
+/*
+ * Whether the server works is not judged by this: SIP is what it is there
+ * for, and an OPTIONS goes with every question.
+ */
+static void mapping_handler(int err, const struct sa *mapped, void *arg)
+{
+	struct aa_flow *flow = arg;
+	struct sa before = flow->stun_mapped;
+
+	flow->mapping = mem_deref(flow->mapping);
+
+	if (err) {
+		if (!sa_isset(&flow->stun_mapped, SA_PORT))
+			flow->stun_silent = true;
+		sa_init(&flow->stun_mapped, AF_UNSPEC);
+		return;
+	}
+
+	flow->stun_mapped = *mapped;
+
+	/* one witness is enough, and two may disagree for ever */
+	if (sa_isset(&flow->mapped, SA_PORT) || !sa_isset(&before, SA_PORT) ||
+	    sa_cmp(&before, mapped, SA_ALL))
+		return;
+
+	++flow->generation;
+	notify(flow);
+}
+
+
+static void mapping_ask(struct aa_flow *flow, const struct sip_msg *msg)
+{
+	if (flow->tp != SIP_TRANSP_UDP || !flow->keep || flow->via ||
+	    !flow->outbound || flow->state != AA_FLOW_UP ||
+	    flow->stun_silent || flow->mapping)
+		return;
+
+	/* without it, the Via or nothing says what has changed */
+	(void)aa_mapping_ask(&flow->mapping, flow->sip, msg->sock, &flow->dst,
+			     flow->transaction, mapping_handler, flow);
 }
 
 
@@ -447,8 +505,10 @@ static void options_handler(int err, const struct sip_msg *msg, void *arg)
 
 	flow_up(flow, msg);
 
-	if (flow->state == AA_FLOW_UP && flow->keep)
+	if (flow->state == AA_FLOW_UP && flow->keep) {
 		schedule_check(flow);
+		mapping_ask(flow, msg);
+	}
 }
 
 
@@ -1001,6 +1061,9 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 
 	if (flow->state != AA_FLOW_UP)
 		flow_up(flow, msg);
+
+	if (outbound && !sa_isset(&flow->stun_mapped, SA_PORT))
+		mapping_ask(flow, msg);
 }
 
 

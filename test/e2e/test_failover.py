@@ -83,7 +83,7 @@ def test_keepalives(lab, transport):
     assert all(0.8 * KEEPALIVE_S - 0.02 <= g <= KEEPALIVE_S + extra + 0.1
                for g in gaps), gaps
     assert site.flow(PRIMARY)["keepalive"] \
-        == {"tcp": "crlf", "udp": "options"}[transport]
+        == {"tcp": "crlf", "udp": "stun"}[transport]
     assert len(site.registers()) == 2
 
 
