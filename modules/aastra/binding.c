@@ -20,6 +20,9 @@ enum {
 	CHALLENGES_MAX     = 4, /* proxy and registrar, each once stale     */
 	CHALLENGED_BY_REGISTRAR = 1,
 	CHALLENGED_BY_PROXY     = 2,
+	MATCHING_HOST       = 1, /* of `sip contact matching`               */
+	MATCHING_USER       = 2,
+	MATCHING_HOST_USER  = 3,
 	REFRESH_MIN_MS     = 500,
 	FAREWELL_MS        = 1500
 };
@@ -52,6 +55,9 @@ struct aa_binding {
 	uint32_t expires;       /* granted                                  */
 	uint32_t renewal;
 	uint32_t transaction;
+	uint32_t matching;      /* `sip contact matching`                   */
+	uint32_t line;          /* said in a header, 0: not                 */
+	char mac[16];           /* the same, empty: not                     */
 	uint32_t challenges;    /* answered in this exchange                */
 	unsigned challenged;    /* by whom, in this exchange                */
 	uint32_t requests;
@@ -113,6 +119,42 @@ struct contact_match {
 };
 
 
+/*
+ * Guide A-60.  A router on the way may have put its own address in place of
+ * the phone's: only the user part is sure to be ours.
+ */
+static bool contact_matches(const struct aa_binding *b, const struct uri *uri)
+{
+	const bool user = 0 == pl_strcasecmp(&uri->user, b->cuser);
+	struct pl pl, tp, own_tp;
+	struct uri own;
+	bool host;
+
+	if (b->matching == MATCHING_USER)
+		return user;
+
+	pl_set_str(&pl, b->contact);
+	if (!b->contact || uri_decode(&own, &pl))
+		return false;
+
+	host = 0 == pl_casecmp(&uri->host, &own.host);
+
+	if (b->matching == MATCHING_HOST)
+		return host;
+
+	if (b->matching == MATCHING_HOST_USER)
+		return host && user;
+
+	if (msg_param_decode(&uri->params, "transport", &tp))
+		pl_set_str(&tp, "udp");
+	if (msg_param_decode(&own.params, "transport", &own_tp))
+		pl_set_str(&own_tp, "udp");
+
+	return host && user && uri->port == own.port &&
+		0 == pl_casecmp(&tp, &own_tp);
+}
+
+
 static bool contact_handler(const struct sip_hdr *hdr,
 			    const struct sip_msg *msg, void *arg)
 {
@@ -124,7 +166,7 @@ static bool contact_handler(const struct sip_hdr *hdr,
 	if (sip_addr_decode(&addr, &hdr->val))
 		return false;
 
-	if (pl_strcasecmp(&addr.uri.user, cm->b->cuser))
+	if (!contact_matches(cm->b, &addr.uri))
 		return false;
 
 	(void)re_snprintf(id, sizeof(id), "%u", cm->b->regid);
@@ -423,6 +465,12 @@ static int print_headers(struct re_printf *pf, const struct aa_binding *b)
 			  b->aor, b->tag, b->callid, b->cseq,
 			  aa_compat_baresip_version(), AASTRA_VERSION);
 
+	/* guide 3-53 */
+	if (b->mac[0])
+		err |= re_hprintf(pf, "Aastra-Mac: %s\r\n", b->mac);
+	if (b->line)
+		err |= re_hprintf(pf, "Aastra-Line: %u\r\n", b->line);
+
 	return err;
 }
 
@@ -509,6 +557,9 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 	b->want_expires = prm->expires;
 	b->renewal      = prm->renewal;
 	b->transaction  = prm->transaction;
+	b->matching     = prm->matching;
+	b->line         = prm->line;
+	str_ncpy(b->mac, prm->mac ? prm->mac : "", sizeof(b->mac));
 	b->authh        = prm->authh;
 	b->h            = prm->h;
 	b->arg          = prm->arg;

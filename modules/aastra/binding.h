@@ -45,6 +45,9 @@ struct aa_binding_prm {
 	uint32_t expires;       /**< wanted [s]                             */
 	uint32_t renewal;       /**< refreshed so long before its end [s]   */
 	uint32_t transaction;   /**< time-out of a request [ms]             */
+	uint32_t matching;      /**< `sip contact matching`, 0-3            */
+	const char *mac;        /**< of the phone, empty: not said          */
+	uint32_t line;          /**< its number, 0: not said                */
 	sip_auth_h *authh;      /**< asked for credentials                  */
 	aa_binding_h *h;        /**< told what happens                      */
 	void *arg;              /**< argument of both                       */

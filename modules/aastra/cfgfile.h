@@ -16,7 +16,7 @@
 
 enum {
 	AA_CFG_NAME_SIZE  = 128,  /**< longest name, with its end  [bytes] */
-	AA_CFG_VALUE_SIZE = 2048  /**< longest value, with its end [bytes] */
+	AA_CFG_VALUE_SIZE = 4096  /**< longest value, with its end [bytes] */
 };
 
 /** What is odd about an entry; the reader goes on in each case */

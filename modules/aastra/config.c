@@ -20,7 +20,8 @@
 
 
 enum {
-	DNS_QUERY_SRV = 1       /* default of `sip dns query type`          */
+	DNS_QUERY_SRV = 1,      /* default of `sip dns query type`          */
+	CONTACT_MATCHING_USER = 2 /* default of `sip contact matching`      */
 };
 
 
@@ -503,6 +504,36 @@ static bool has_backup(const struct aa_line_config *lc, enum aa_role role)
 }
 
 
+/* The phones' own keys for when a dead server is tried again; ours win */
+static void phone_timers(struct aa_line_config *lc, const struct aa_view *v)
+{
+	const bool base = aa_view_look_ok(v, K_RECOVERY_BASE);
+	const bool max  = aa_view_look_ok(v, K_RECOVERY_MAX);
+	const struct aa_entry *e;
+	uint32_t wait;
+
+	e = aa_view_look_ok(v, K_REGISTRATION_TIMEOUT_RETRY);
+	if (e) {
+		wait = e->v.num;
+		if (!base)
+			lc->recovery_base =
+				MIN(wait, aa_keyv[K_RECOVERY_BASE].max);
+	}
+	else {
+		e = aa_view_look_ok(v, K_BLACKLIST_DURATION);
+		if (!e || !e->v.num)
+			return;
+
+		wait = e->v.num;
+		if (!base)
+			lc->recovery_base = MIN(wait, lc->recovery_base);
+	}
+
+	if (!max)
+		lc->recovery_max = MIN(wait, aa_keyv[K_RECOVERY_MAX].max);
+}
+
+
 static void get_timers(struct aa_line_config *lc, const struct aa_view *v)
 {
 	lc->registration_retry = aa_view_num(v, K_REGISTRATION_RETRY);
@@ -516,8 +547,44 @@ static void get_timers(struct aa_line_config *lc, const struct aa_view *v)
 	lc->failback_delay     = aa_view_num(v, K_FAILBACK_DELAY);
 	lc->failback_successes = aa_view_num(v, K_FAILBACK_SUCCESSES);
 
+	phone_timers(lc, v);
+
 	if (lc->recovery_max < lc->recovery_base)
 		lc->recovery_max = lc->recovery_base;
+}
+
+
+/* The phones' keep-alives of a persistent TLS connection, where nothing of
+   our own says otherwise (guide 6-17) */
+static void persistent_tls(struct aa_line_config *lc, const struct aa_view *v)
+{
+	const uint32_t interval = aa_view_num(v, K_PERSISTENT_TLS_KEEPALIVE);
+
+	if (lc->transport != AA_TRANSPORT_TLS || !interval ||
+	    !aa_view_num(v, K_PERSISTENT_TLS))
+		return;
+
+	if (!aa_view_look_ok(v, K_OUTBOUND_SUPPORT))
+		lc->outbound = true;
+
+	if (!aa_view_look_ok(v, K_KEEPALIVE_TIMER))
+		lc->keepalive_timer = MIN(interval,
+					  aa_keyv[K_KEEPALIVE_TIMER].max);
+}
+
+
+/* What a REGISTER says beside what it has to, and what it is asked */
+static void get_register(struct aa_line_config *lc, const struct aa_view *v)
+{
+	const struct aa_entry *e = aa_view_look_ok(v, K_CONTACT_MATCHING);
+
+	lc->contact_matching = e ? e->v.num : CONTACT_MATCHING_USER;
+
+	if (aa_view_num(v, K_SEND_MAC))
+		(void)aa_config_mac(v->cfg, lc->mac, sizeof(lc->mac));
+
+	lc->send_line = aa_view_num(v, K_SEND_LINE);
+	lc->subscription_rate = aa_view_num(v, K_SUBSCRIPTION_RATE);
 }
 
 
@@ -595,6 +662,8 @@ int aa_config_line(const struct aa_config *cfg, uint32_t line,
 		lc->registration_period = 3600;
 
 	get_timers(lc, &v);
+	persistent_tls(lc, &v);
+	get_register(lc, &v);
 
 	e = aa_view_look_ok(&v, K_STANDBY);
 	lc->standby       = e ? e->v.num : 0;
@@ -869,6 +938,9 @@ static const struct {
 	NUM(K_REGISTRATION_RETRY,   registration_retry),
 	NUM(K_REGISTRATION_TIMEOUT_RETRY, registration_timeout_retry),
 	NUM(K_REGISTRATION_RENEWAL, registration_renewal),
+	NUM(K_CONTACT_MATCHING,     contact_matching),
+	STR(K_SEND_MAC,             mac),
+	NUM(K_SEND_LINE,            send_line),
 	NUM(K_TRANSACTION_TIMER,    transaction_timer),
 	NUM(K_KEEPALIVE_TIMER,  keepalive_timer),
 	NUM(K_RECOVERY_BASE,    recovery_base),

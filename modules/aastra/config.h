@@ -66,6 +66,9 @@ struct aa_line_config {
 	uint32_t registration_retry;    /**< [s], after a rejection         */
 	uint32_t registration_timeout_retry; /**< [s], after a time-out     */
 	uint32_t registration_renewal;  /**< [s] before expiry              */
+	uint32_t contact_matching;      /**< 0-3, guide A-60                */
+	char mac[16];                   /**< REGISTER says it, empty: not   */
+	bool send_line;                 /**< REGISTER says the line         */
 	uint32_t transaction_timer;     /**< [ms] 500-64000                 */
 	uint32_t keepalive_timer;       /**< [s] 1-840                      */
 	uint32_t recovery_base;         /**< [s] 1-1800                     */
@@ -86,7 +89,8 @@ struct aa_line_config {
 	uint32_t progkeys;              /**< hash of the busy lamps on keys */
 	uint32_t subscription_timeout_retry; /**< [s] 1-3600, 0: our own    */
 	uint32_t subscription_failed_retry;  /**< [s] 1-3600, 0: our own    */
-	char subscribe[1024];           /**< `event uri, event uri`         */
+	uint32_t subscription_rate;     /**< [1/s] 1-1000                   */
+	char subscribe[4096];           /**< `event uri, event uri`         */
 };
 
 /** Kinds of findings while reading */
@@ -131,6 +135,7 @@ uint32_t aa_config_u32(const struct aa_config *cfg, uint32_t line,
 void aa_config_check_line(struct aa_config *cfg, uint32_t line,
 			  const struct aa_account_facts *facts);
 void aa_config_check_lines(struct aa_config *cfg, uint32_t nlines);
+bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz);
 
 int  aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
 		     aa_config_msg_h *msgh, void *arg);

@@ -491,6 +491,35 @@ static bool get_mac(char *mac, size_t sz)
 }
 
 
+/**
+ * Get the MAC of the phone: that of `aastra_cfg_mac`, else that of the
+ * interface in use
+ *
+ * @param cfg Configuration
+ * @param mac Set to 12 hex digits in upper case, empty if there is none
+ * @param sz  Size of the buffer, at least 13
+ *
+ * @return true if there is one
+ */
+bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz)
+{
+	const struct aa_entry *e;
+
+	if (!cfg || !mac || !sz)
+		return false;
+
+	mac[0] = '\0';
+
+	e = aa_config_entry(cfg, 0, K_CFG_MAC);
+	if (!e)
+		return get_mac(mac, sz);
+
+	str_ncpy(mac, e->v.val, sz);
+
+	return true;
+}
+
+
 static int read_in_folder(struct aa_config *cfg, enum aa_config_layer layer,
 			  const char *folder, const char *name, bool *found)
 {
@@ -539,7 +568,6 @@ static int read_folder(struct aa_config *cfg, const char *conf_path)
 {
 	const struct aa_entry *path = aa_config_entry(cfg, 0, K_CFG_PATH);
 	const struct aa_entry *model = aa_config_entry(cfg, 0, K_CFG_MODEL);
-	const struct aa_entry *emac = aa_config_entry(cfg, 0, K_CFG_MAC);
 	char *folder = NULL, mac[16] = "";
 	bool found = false, startup = false;
 	int err;
@@ -554,10 +582,7 @@ static int read_folder(struct aa_config *cfg, const char *conf_path)
 	if (err)
 		return err;
 
-	if (emac)
-		str_ncpy(mac, emac->v.val, sizeof(mac));
-	else
-		(void)get_mac(mac, sizeof(mac));
+	(void)aa_config_mac(cfg, mac, sizeof(mac));
 
 	err = read_in_folder(cfg, AA_LAYER_AASTRA, folder, "aastra", &found);
 	if (!err && !found)

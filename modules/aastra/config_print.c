@@ -140,6 +140,8 @@ static void default_value(char *val, size_t vsz, char *from, size_t fsz,
 
 		str_ncpy(val, lc->outbound ? "1" : "0", vsz);
 		(void)re_snprintf(from, fsz, "default (%s)",
+				  lc->outbound && (!backup || lc->from_files)
+				  ? "keep-alives of persistent TLS" :
 				  !backup ? "no backup" :
 				  lc->from_files ? "servers from *.cfg" :
 				  "a backup, not from *.cfg");
@@ -149,6 +151,12 @@ static void default_value(char *val, size_t vsz, char *from, size_t fsz,
 	}
 	else if (id == K_RECOVERY_MAX && lc) {
 		(void)re_snprintf(val, vsz, "%u", lc->recovery_max);
+	}
+	else if (id == K_RECOVERY_BASE && lc) {
+		(void)re_snprintf(val, vsz, "%u", lc->recovery_base);
+	}
+	else if (id == K_KEEPALIVE_TIMER && lc) {
+		(void)re_snprintf(val, vsz, "%u", lc->keepalive_timer);
 	}
 	else if (id == K_TRANSPORT && lc) {
 		if (lc->transport == AA_TRANSPORT_UDP)

@@ -214,10 +214,13 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.name = "sip registration timeout retry timer",
 		NUMBER(AA_SCOPE_BOTH, "s", 30, INT31, 120),
 		.line_beyond = true,
-		.does = "Wait before the next try when a REGISTER timed out.",
+		.deftext = "the recovery timers",
+		.does = "Wait before a server that did not answer is tried "
+			"again.",
 		.guide = "A-84",
-		IGNORED("`sip recovery base timer` and `sip recovery max "
-			"timer` say when a failed server is tried again"),
+		.reason = "where it is written, it is both recovery timers, "
+			"unless those are written too; they stand in for the "
+			"phones' 120 s",
 	},
 	[K_REGISTRATION_RENEWAL] = {
 		.name = "sip registration renewal timer",
@@ -255,10 +258,13 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_BLACKLIST_DURATION] = {
 		.name = "sip blacklist duration",
 		NUMBER(AA_SCOPE_GLOBAL, "s", 0, 9999999, 300),
+		.deftext = "the recovery timers",
 		.does = "How long a server that did not answer is avoided.",
 		.guide = "6-13, A-240",
-		IGNORED("`sip recovery base timer` and `sip recovery max "
-			"timer` say when a failed server is tried again"),
+		.reason = "where it is written and not 0, it is the longest "
+			"such wait, unless `sip recovery max timer` or `sip "
+			"registration timeout retry timer` is written too; a "
+			"server that answers a probe is used sooner",
 	},
 	[K_SUBSCRIPTION_TIMEOUT_RETRY] = {
 		.name = "sip subscription timeout retry timer",
@@ -365,18 +371,20 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_PERSISTENT_TLS] = {
 		.name = "sips persistent tls",
 		BOOL(AA_SCOPE_GLOBAL, 0),
-		.does = "One TLS connection for everything.",
+		.does = "One TLS connection for everything, with keep-alives.",
 		.guide = "6-17",
-		IGNORED("the module keeps one connection to each server, "
-			"whatever the transport"),
+		.reason = "there is one connection to each server in any "
+			"case; 1 lets `sip persistent tls keep alive` count",
 	},
 	[K_PERSISTENT_TLS_KEEPALIVE] = {
 		.name = "sip persistent tls keep alive",
 		NUMBER(AA_SCOPE_GLOBAL, "s", 0, INT31, 0),
 		.does = "Interval of keep-alives on that connection.",
 		.guide = "6-17",
-		IGNORED("`sip outbound keepalive timer` is the interval of "
-			"every transport"),
+		.reason = "with `sips persistent tls: 1`, TLS and a value "
+			"above 0: the flow is kept, and this is `sip outbound "
+			"keepalive timer` (840 s at most), unless `sip "
+			"outbound support` or that key is written too",
 	},
 	[K_SYMMETRIC_TLS] = {
 		.name = "sips symmetric tls signaling",
@@ -411,9 +419,12 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_CONTACT_MATCHING] = {
 		.name = "sip contact matching",
 		CHOICE(AA_SCOPE_GLOBAL, "0, 1, 2, 3", "2"),
-		.does = "How the own Contact is found in an answer.",
+		.does = "How the own Contact is found in an answer: 0 user, "
+			"host, port and transport, 1 host, 2 user, 3 host and "
+			"user.",
 		.guide = "4-61, A-60",
-		IGNORED("the own Contact is found by its user part"),
+		.reason = "the parameter `flow` of the own Contact has to "
+			"match too; without a match the Expires header counts",
 	},
 	[K_WHITELIST] = {
 		.name = "sip whitelist",
@@ -471,16 +482,16 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_SEND_MAC] = {
 		.name = "sip send mac",
 		BOOL(AA_SCOPE_GLOBAL, 0),
-		.does = "REGISTER carries the phone's MAC in a header.",
-		.guide = "Appendix A",
-		IGNORED("REGISTER carries `+sip.instance`"),
+		.does = "REGISTER carries the phone's MAC, `Aastra-Mac: "
+			"00085D1610DE`.",
+		.guide = "3-53, 4-87",
+		.reason = "the MAC is that of `aastra_cfg_mac`",
 	},
 	[K_SEND_LINE] = {
 		.name = "sip send line",
 		BOOL(AA_SCOPE_GLOBAL, 0),
-		.does = "REGISTER carries the line's number in a header.",
-		.guide = "Appendix A",
-		IGNORED("REGISTER carries `reg-id`"),
+		.does = "REGISTER carries the line's number, `Aastra-Line: 1`.",
+		.guide = "3-53, 4-87",
 	},
 	[K_DNS_QUERY_TYPE] = {
 		.name = "sip dns query type",
@@ -585,6 +596,26 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.does = "Event packages to keep subscribed, `dialog 200, "
 			"presence 201`.",
 		.guide = "",
+	},
+
+	[K_REGISTRATION_RATE] = {
+		.name = "sip registration rate",
+		NUMBER(AA_SCOPE_GLOBAL, "1/s", 1, 1000, 50),
+		.beyond = true,
+		.does = "REGISTER exchanges of all lines per second; the "
+			"first 10 go at once, and lines with a call never "
+			"wait.",
+		.guide = "",
+	},
+	[K_SUBSCRIPTION_RATE] = {
+		.name = "sip subscription rate",
+		NUMBER(AA_SCOPE_GLOBAL, "1/s", 1, 1000, 50),
+		.beyond = true,
+		.does = "SUBSCRIBE requests of a line per second; those of "
+			"one second, 50 at most, go at once.",
+		.guide = "",
+		.reason = "a reload leaves lines alone where only this "
+			"changed",
 	},
 
 	/* Of the module, in baresip's config */

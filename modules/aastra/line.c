@@ -48,10 +48,10 @@ enum {
 	BUDGET_PER_MIN  = 20,
 	BUDGET_BURST    = 10,
 
-	/* REGISTER exchanges of all lines, per second; the first few go at
-	   once, so that a phone with few lines does not wait at all */
-	PACE_PER_SECOND = 50,
+	/* REGISTER exchanges of all lines that go at once, so that a phone
+	   with few lines does not wait at all */
 	PACE_BURST      = 10,
+	PACE_PER_SECOND = 50,   /* where the settings do not say            */
 
 	REGIDS          = 4,    /* of a line                                */
 	OLDER_MAX       = 4,    /* paths to the same servers                */
@@ -817,6 +817,9 @@ static int path_binding(struct aa_path *path)
 	prm.expires     = line->cfg.registration_period;
 	prm.renewal     = line->cfg.registration_renewal;
 	prm.transaction = line->cfg.transaction_timer;
+	prm.matching    = line->cfg.contact_matching;
+	prm.mac         = line->cfg.mac;
+	prm.line        = line->cfg.send_line ? line->cfg.line : 0;
 	prm.authh       = auth_handler;
 	prm.h           = binding_handler;
 	prm.arg         = path;
@@ -1585,7 +1588,8 @@ static bool budget_take(struct aa_line *line, struct aa_path *path)
  */
 static bool pace(struct aa_line *line, struct aa_path *path)
 {
-	const uint64_t interval = 1000 / PACE_PER_SECOND;
+	const uint32_t rate = line->phone->pace_rate;
+	const uint64_t interval = 1000 / (rate ? rate : PACE_PER_SECOND);
 	const uint64_t now = aa_now_ms();
 	struct aa_phone *phone = line->phone;
 	uint64_t slot;

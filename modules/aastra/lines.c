@@ -71,6 +71,7 @@ static struct {
 static void place_change(struct re_printf *pf, struct place *pl,
 			 unsigned *count);
 static void work_handler(void *arg);
+static void phone_settings(void);
 
 
 static void config_handler(enum aa_config_level level, const char *text,
@@ -1068,6 +1069,7 @@ int aa_lines_reload(struct re_printf *pf)
 
 	mem_deref(lines.cfg);
 	lines.cfg = cfg;
+	phone_settings();
 
 	le = list_head(&lines.placel);
 	while (le) {
@@ -1111,6 +1113,14 @@ static void start_handler(void *arg)
 }
 
 
+/* What is no line's own, and counts at once */
+static void phone_settings(void)
+{
+	lines.phone->pace_rate = aa_config_u32(lines.cfg, 0,
+					       "sip registration rate");
+}
+
+
 /**
  * Read the configuration
  *
@@ -1123,13 +1133,19 @@ static void start_handler(void *arg)
 int aa_lines_init(struct aa_phone *phone, const char *conf_path,
 		  const char *warm_path)
 {
+	int err;
+
 	memset(&lines, 0, sizeof(lines));
 	lines.phone = phone;
 	str_ncpy(lines.conf_path, conf_path, sizeof(lines.conf_path));
 	str_ncpy(lines.warm_path, warm_path, sizeof(lines.warm_path));
 	phone->unusedh = unused_handler;
 
-	return aa_config_alloc(&lines.cfg, conf_path, config_handler, NULL);
+	err = aa_config_alloc(&lines.cfg, conf_path, config_handler, NULL);
+	if (!err)
+		phone_settings();
+
+	return err;
 }
 
 

@@ -30,8 +30,8 @@
 
 
 enum {
-	BURST_MAX      = 50,    /* requests begun at once                   */
-	BURST_MS       = 20,    /* then one in so many milliseconds         */
+	BURST_MAX      = 50,    /* requests begun at once, at most          */
+	RATE_DEFAULT   = 50,    /* then so many in a second                 */
 	BURST_END_MS   = 2,     /* the same when the phone ends             */
 	OPEN_MS        = 500,   /* the first is waited for no longer        */
 	CHALLENGES_MAX = 4,
@@ -184,6 +184,8 @@ struct aa_subs {
 	uint32_t period;
 	uint32_t retry_timeout; /* [s], 0: back-off                         */
 	uint32_t retry_failed;
+	unsigned burst;         /* requests that may begin at once          */
+	uint32_t every;         /* then one in so many milliseconds         */
 	unsigned tokens;        /* requests that may begin now              */
 	uint64_t tokens_at;
 	uint64_t moved_at;
@@ -326,12 +328,12 @@ static void jobs_run(void *arg)
 {
 	struct aa_subs *subs = arg;
 	struct path *path = subs->path;
-	const uint64_t every = subs->ended ? BURST_END_MS : BURST_MS;
+	const uint64_t every = subs->ended ? BURST_END_MS : subs->every;
 	const uint64_t now = aa_now_ms();
 	const uint64_t n = (now - subs->tokens_at) / every;
 
-	if (subs->tokens + n >= BURST_MAX) {
-		subs->tokens    = BURST_MAX;
+	if (subs->tokens + n >= subs->burst) {
+		subs->tokens    = subs->burst;
 		subs->tokens_at = now;
 	}
 	else {
@@ -2279,7 +2281,7 @@ int aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *prm)
 	subs->suspended = false;
 	subs->moved_at  = aa_now_ms();
 	subs->moved     = 0;
-	subs->tokens    = BURST_MAX;
+	subs->tokens    = subs->burst;
 	subs->tokens_at = subs->moved_at;
 
 	for (le = list_head(&subs->subl); le; le = le->next)
@@ -2489,6 +2491,8 @@ int aa_subs_alloc(struct aa_subs **subsp, struct sip *sip,
 		  const struct aa_line_config *cfg, sip_auth_h *authh,
 		  aa_subs_h *h, void *arg)
 {
+	const uint32_t rate = cfg && cfg->subscription_rate ?
+		cfg->subscription_rate : RATE_DEFAULT;
 	struct aa_subs *subs;
 	int err;
 
@@ -2507,7 +2511,9 @@ int aa_subs_alloc(struct aa_subs **subsp, struct sip *sip,
 	subs->period        = cfg->blf_period;
 	subs->retry_timeout = cfg->subscription_timeout_retry;
 	subs->retry_failed  = cfg->subscription_failed_retry;
-	subs->tokens        = BURST_MAX;
+	subs->burst         = MIN(rate, (uint32_t)BURST_MAX);
+	subs->every         = 1000 / rate;
+	subs->tokens        = subs->burst;
 	subs->tokens_at     = aa_now_ms();
 
 	if (!subs->mwi_period)

@@ -347,3 +347,21 @@ def test_whitelist(lab, on):
                       after=t)
     far.hangup()
     assert f.phone.exit() == 0
+
+
+def test_register_says_who_it_is(lab):
+    """`sip send mac` and `sip send line`: headers of every REGISTER, also of
+    the one that takes the binding back."""
+    ip = lab.primary.ip
+    f = Files(lab, line(1, ip, password=SECRET % 100) +
+              line(3, ip, password=SECRET % 102) +
+              "sip send mac: 1\nsip send line: 1\n",
+              config=["aastra_cfg_mac 00085d1610de"])
+    f.registered(100, 102)
+    f.phone.wait_registered()
+    assert f.phone.exit() == 0
+    for user, n in (("100", "1"), ("102", "3")):
+        sent = lab.wire.sip("REGISTER", src="phone", user=user)
+        assert sent[-1].expires == 0 and len(sent) >= 2
+        assert {m.header("aastra-mac") for m in sent} == {"00085D1610DE"}
+        assert {m.header("aastra-line") for m in sent} == {n}

@@ -591,7 +591,9 @@ static void test_table_complete(void **state)
 		"sip recovery max timer", "sip failback delay",
 		"sip failback successes", "sip outbound standby",
 		"sip failback policy", "sip call failover",
-		"sip line inheritance", "sip subscribe", "aastra_cfg_path",
+		"sip line inheritance", "sip subscribe",
+		"sip registration rate", "sip subscription rate",
+		"aastra_cfg_path",
 		"aastra_cfg_model", "aastra_cfg_mac", "aastra_cfg_url",
 		"aastra_http_listen",
 	};
@@ -1673,6 +1675,156 @@ static void test_recovery(void **state)
 }
 
 
+/** The phones' keys for the same: they count where ours are not written */
+static void test_phone_timers(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t base, max;
+	} casev[] = {
+		{"",                                                30, 1800},
+		{"sip registration timeout retry timer: 45",        45,   45},
+		{"sip registration timeout retry timer: 90000",   1800, 86400},
+		{"sip registration timeout retry timer: 45\n"
+		 "sip recovery base timer: 3",                       3,   45},
+		{"sip registration timeout retry timer: 45\n"
+		 "sip recovery max timer: 600",                     45,  600},
+		{"sip registration timeout retry timer: 45\n"
+		 "sip blacklist duration: 7",                       45,   45},
+		{"sip blacklist duration: 300",                     30,  300},
+		{"sip blacklist duration: 10",                      10,   10},
+		{"sip blacklist duration: 0",                       30, 1800},
+		{"sip blacklist duration: 9999999",                 30, 86400},
+		{"sip blacklist duration: 10\n"
+		 "sip recovery max timer: 60\n"
+		 "sip recovery base timer: 5",                       5,   60},
+		/* the base timer lifts the longest wait */
+		{"sip blacklist duration: 10\n"
+		 "sip recovery base timer: 50",                     50,   50},
+	};
+	size_t i;
+
+	(void)state;
+
+	for (i=0; i<COUNT(casev); i++) {
+		struct aa_line_config lc;
+
+		get_line(&lc, NULL, casev[i].text, 1, &account);
+		if (lc.recovery_base != casev[i].base ||
+		    lc.recovery_max != casev[i].max)
+			fail_msg("%s: %u-%u", casev[i].text, lc.recovery_base,
+				 lc.recovery_max);
+	}
+}
+
+
+static void test_persistent_tls(void **state)
+{
+#define PTLS "sips persistent tls: 1\n"
+#define ALIVE "sip persistent tls keep alive: 90\n"
+#define TLS "sip transport protocol: 4\n"
+	static const struct {
+		const char *text;
+		bool outbound;
+		uint32_t keepalive;
+	} casev[] = {
+		{PTLS ALIVE TLS,                             true,   90},
+		{PTLS TLS,                                   false,  25},
+		{ALIVE TLS,                                  false,  25},
+		{PTLS ALIVE,                                 false,  25},
+		{PTLS TLS "sip persistent tls keep alive: 0",     false,  25},
+		{PTLS TLS "sip persistent tls keep alive: 86400", true,  840},
+		{PTLS ALIVE TLS "sip outbound support: 0",        false,  90},
+		{PTLS ALIVE TLS "sip outbound keepalive timer: 7", true,   7},
+	};
+	struct aa_config *cfg;
+	size_t i;
+
+	(void)state;
+
+	for (i=0; i<COUNT(casev); i++) {
+		struct aa_line_config lc;
+
+		get_line(&lc, NULL, casev[i].text, 1, NULL);
+		if (lc.outbound != casev[i].outbound ||
+		    lc.keepalive_timer != casev[i].keepalive)
+			fail_msg("%s: %d, %u", casev[i].text, lc.outbound,
+				 lc.keepalive_timer);
+	}
+
+	cfg = load(NULL, NULL, PTLS ALIVE TLS);
+	assert_listed(cfg, 1, NULL, " sip outbound keepalive timer 90 "
+		      "default\n");
+	assert_listed(cfg, 1, NULL, " sip outbound support 1 default "
+		      "(keep-alives of persistent TLS)\n");
+	mem_deref(cfg);
+#undef PTLS
+#undef ALIVE
+#undef TLS
+}
+
+
+/** What a REGISTER says and is asked; rates move no line */
+static void test_register(void **state)
+{
+	struct aa_line_config a, b;
+
+	(void)state;
+
+	get_line(&a, "aastra_cfg_mac 00085d1610de\n", NULL, 2, NULL);
+	assert_string_equal("", a.mac);
+	assert_false(a.send_line);
+	assert_int_equal(2, a.contact_matching);
+	assert_int_equal(50, a.subscription_rate);
+
+	get_line(&b, "aastra_cfg_mac 00085d1610de\n",
+		 "sip send mac: 1\nsip send line: 1\n"
+		 "sip contact matching: 0\nsip subscription rate: 7\n", 2,
+		 NULL);
+	assert_string_equal("00085D1610DE", b.mac);
+	assert_true(b.send_line);
+	assert_int_equal(0, b.contact_matching);
+	assert_int_equal(7, b.subscription_rate);
+	assert_false(aa_line_config_equal(&a, &b));
+
+	get_line(&b, NULL, "sip subscription rate: 7\n"
+		 "sip registration rate: 8\n", 2, NULL);
+	assert_true(aa_line_config_equal(&a, &b));
+}
+
+
+/** A hundred lamps in one value */
+static void test_hundred_lamps(void **state)
+{
+	struct mbuf *mb = mbuf_alloc(4096);
+	struct report rep = {.n = 0};
+	struct aa_line_config lc;
+	struct aa_config *cfg;
+	char *text = NULL;
+	unsigned n;
+
+	(void)state;
+	assert_non_null(mb);
+
+	for (n=0; n<100; n++)
+		assert_int_equal(0, mbuf_printf(mb, "%sdialog "
+						"1%03u@pbx.example.com",
+						n ? ", " : "", n));
+
+	assert_int_equal(0, re_sdprintf(&text, "sip line1 subscribe: %b\n",
+					mb->buf, mb->end));
+	cfg = load(&rep, text, NULL);
+	assert_int_equal(0, rep.n);
+	assert_int_equal(0, aa_config_line(cfg, 1, NULL, &lc));
+	assert_int_equal(mb->end, strlen(lc.subscribe));
+	assert_memory_equal(mb->buf, lc.subscribe, mb->end);
+
+	mem_deref(cfg);
+	mem_deref(text);
+	mem_deref(mb);
+}
+
+
 static void test_questions(void **state)
 {
 	struct re_printf pf = {print_handler, NULL};
@@ -1770,6 +1922,9 @@ static void test_equal(void **state)
 	DIFFERS(++b.registration_timeout_retry);
 	DIFFERS(++b.registration_renewal);
 	DIFFERS(++b.transaction_timer);
+	DIFFERS(++b.contact_matching);
+	DIFFERS(b.mac[0] = 'x');
+	DIFFERS(b.send_line = !a.send_line);
 	DIFFERS(++b.keepalive_timer);
 	DIFFERS(++b.recovery_base);
 	DIFFERS(++b.recovery_max);
@@ -2770,7 +2925,7 @@ static void test_malformed(void **state)
 		{F, TEXT("sip registration retry timer: abc"), 1,
 		 "aastra.cfg:1: key 'sip registration retry timer': 'abc' "
 		 "is not a number; the default (1800) is used"},
-		{F, TEXT("sip registration timeout retry timer: 10"), 2,
+		{F, TEXT("sip registration timeout retry timer: 10"), 1,
 		 "aastra.cfg:1: key 'sip registration timeout retry timer': "
 		 "'10' is below 30 s: raised to 30"},
 		{F, TEXT("sip registration renewal timer: -15"), 1,
@@ -3551,6 +3706,10 @@ int main(void)
 		cmocka_unit_test(test_outbound_default),
 		cmocka_unit_test(test_scenarios),
 		cmocka_unit_test(test_recovery),
+		cmocka_unit_test(test_phone_timers),
+		cmocka_unit_test(test_persistent_tls),
+		cmocka_unit_test(test_register),
+		cmocka_unit_test(test_hundred_lamps),
 		cmocka_unit_test(test_questions),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_counterparts),
