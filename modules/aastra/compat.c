@@ -1,15 +1,23 @@
 /**
- * @file compat.c  All that differs between versions of baresip and libre
+ * @file compat.c  All that differs between versions of baresip
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
 
+
+/* In 4.x the events of a user agent are events of baresip */
+#if AASTRA_RE_VERSION >= 40000
+typedef enum bevent_ev event_number;
+#define event_name bevent_str
+#else
+typedef enum ua_event event_number;
+#define event_name uag_event_str
+#endif
 
 enum {
 	EVENT_NUMBERS = 64      /* more than any version has */
@@ -45,17 +53,35 @@ static enum aa_event event_decode(const char *name)
 }
 
 
-static void event_handler(struct ua *ua, enum ua_event ev, struct call *call,
-			  const char *prm, void *arg)
+static void event_handle(event_number ev, struct ua *ua, struct call *call,
+			 const char *prm)
 {
 	const unsigned n = (unsigned)ev;
-	(void)arg;
 
 	if (!compat.h || n >= EVENT_NUMBERS || !compat.map[n])
 		return;
 
 	compat.h(compat.map[n], ua, call, prm);
 }
+
+
+#if AASTRA_RE_VERSION >= 40000
+static void event_handler(enum bevent_ev ev, struct bevent *event, void *arg)
+{
+	(void)arg;
+
+	event_handle(ev, bevent_get_ua(event), bevent_get_call(event),
+		     bevent_get_text(event));
+}
+#else
+static void event_handler(struct ua *ua, enum ua_event ev, struct call *call,
+			  const char *prm, void *arg)
+{
+	(void)arg;
+
+	event_handle(ev, ua, call, prm);
+}
+#endif
 
 
 /**
@@ -73,7 +99,7 @@ int aa_compat_init(aa_event_h *h)
 	compat.mwi = -1;
 
 	for (i=0; i<EVENT_NUMBERS; i++) {
-		const char *name = uag_event_str((enum ua_event)i);
+		const char *name = event_name((event_number)i);
 
 		if (!str_isset(name) || 0 == str_cmp(name, "?")) {
 			compat.map[i] = AA_EVENT_OTHER;
@@ -89,14 +115,22 @@ int aa_compat_init(aa_event_h *h)
 
 	compat.h = h;
 
+#if AASTRA_RE_VERSION >= 40000
+	return bevent_register(event_handler, NULL);
+#else
 	return uag_event_register(event_handler, NULL);
+#endif
 }
 
 
 /** Stop listening to baresip's events */
 void aa_compat_close(void)
 {
+#if AASTRA_RE_VERSION >= 40000
+	bevent_unregister(event_handler);
+#else
 	uag_event_unregister(event_handler);
+#endif
 	compat.h = NULL;
 }
 
@@ -174,8 +208,14 @@ void aa_compat_mwi_off(struct account *acc)
  */
 void aa_compat_mwi(struct ua *ua, const char *body)
 {
-	if (compat.mwi >= 0)
-		ua_event(ua, (enum ua_event)compat.mwi, NULL, "%s", body);
+	if (compat.mwi < 0)
+		return;
+
+#if AASTRA_RE_VERSION >= 40000
+	(void)bevent_ua_emit((enum bevent_ev)compat.mwi, ua, "%s", body);
+#else
+	ua_event(ua, (enum ua_event)compat.mwi, NULL, "%s", body);
+#endif
 }
 
 
@@ -273,80 +313,6 @@ const char *aa_compat_baresip_version(void)
 #else
 	return "1.0.0";
 #endif
-}
-
-
-/**
- * Have a handler called when a descriptor can be read
- *
- * @param afd Descriptor in the event loop
- * @param fd  Descriptor; closed by aa_compat_fd_close()
- * @param h   Handler
- * @param arg Handler argument
- *
- * @return 0 if success, otherwise errorcode
- */
-int aa_compat_fd_read(struct aa_fd *afd, int fd, aa_fd_h *h, void *arg)
-{
-#if AASTRA_RE_VERSION >= 30000
-	struct re_fhs *fhs = NULL;
-	int err = fd_listen(&fhs, fd, FD_READ, h, arg);
-
-	afd->fhs = fhs;
-#else
-	int err = fd_listen(fd, FD_READ, h, arg);
-
-	afd->fhs = NULL;
-#endif
-	afd->fd = err ? -1 : fd;
-
-	return err;
-}
-
-
-/**
- * Take a descriptor out of the event loop, and close it
- *
- * @param afd Descriptor in the event loop
- */
-void aa_compat_fd_close(struct aa_fd *afd)
-{
-	if (!afd || afd->fd < 0)
-		return;
-
-#if AASTRA_RE_VERSION >= 30000
-	afd->fhs = fd_close(afd->fhs);
-#else
-	fd_close(afd->fd);
-#endif
-	(void)close(afd->fd);
-	afd->fd = -1;
-}
-
-
-/**
- * Let a SIP listener see requests before all others
- *
- * libre calls listeners in the order of their creation and has no way to say
- * otherwise.  In every known version the list element is the first member of
- * the listener; where that does not hold, the order stays as it is.
- *
- * @param lsnr SIP listener
- */
-void aa_compat_lsnr_first(struct sip_lsnr *lsnr)
-{
-	struct le *le = (struct le *)(void *)lsnr;
-	struct list *list;
-
-	if (!lsnr || le->data != lsnr || !le->list)
-		return;
-
-	list = le->list;
-	if (list->tail != le)
-		return;
-
-	list_unlink(le);
-	list_prepend(list, le, lsnr);
 }
 
 

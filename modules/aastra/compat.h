@@ -15,6 +15,31 @@ struct ua;
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #endif
 
+/*
+ * Three generations are known: 1.1.0, 2.0.1 and 4.9.0.  What lies between was
+ * not tried.
+ */
+
+/* libre 3.6 gave each descriptor in the event loop a handle */
+#if AASTRA_RE_VERSION >= 30600
+#define AA_RE_FD_HANDLES 1
+#else
+#define AA_RE_FD_HANDLES 0
+#endif
+
+/*
+ * Later versions of libre write a request when its connection is there: the
+ * send handler may change the source address, and add a body.  The module
+ * does neither.
+ */
+#if AASTRA_RE_VERSION >= 30000
+typedef struct sa aa_send_src;
+#define AA_SEND_BODY struct mbuf **bodyp __attribute__((unused)),
+#else
+typedef const struct sa aa_send_src;
+#define AA_SEND_BODY
+#endif
+
 /** Events of baresip that the module listens to */
 enum aa_event {
 	AA_EVENT_OTHER = 0,
@@ -56,7 +81,7 @@ bool aa_compat_net_check(void);
 /** A descriptor in libre's event loop */
 struct aa_fd {
 	int fd;                 /**< -1: none                               */
-	void *fhs;              /**< libre's handle, from 3.0 on            */
+	void *fhs;              /**< libre's handle, from 3.6 on            */
 };
 
 typedef void (aa_fd_h)(int flags, void *arg);
@@ -64,6 +89,8 @@ typedef void (aa_fd_h)(int flags, void *arg);
 int  aa_compat_fd_read(struct aa_fd *afd, int fd, aa_fd_h *h, void *arg);
 void aa_compat_fd_close(struct aa_fd *afd);
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
+void aa_compat_request_end(struct sip_request *req, struct mbuf *mb);
+int  aa_compat_tcp_fd(const struct tcp_conn *tc);
 uint64_t aa_now_us(void);
 uint64_t aa_now_ms(void);
 uint64_t aa_wall_ms(void);

@@ -20,6 +20,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <re.h>
+#include "compat.h"
 #include "netwatch.h"
 
 
@@ -49,8 +50,7 @@ struct known {
 struct aa_netwatch {
 	struct list knownl;
 	struct tmr tmr;
-	struct re_fhs *fhs;
-	int fd;
+	struct aa_fd afd;
 	uint32_t port;          /* our address at the kernel                */
 	uint32_t seq;
 	enum sync sync;
@@ -66,43 +66,13 @@ struct aa_netwatch {
 };
 
 
-/* libre 3.6 and later give a handle for each file descriptor */
-#if AASTRA_RE_VERSION >= 30600
-static int watch_fd(struct aa_netwatch *nw, fd_h *fh)
-{
-	return fd_listen(&nw->fhs, nw->fd, FD_READ, fh, nw);
-}
-
-
-static void unwatch_fd(struct aa_netwatch *nw)
-{
-	nw->fhs = fd_close(nw->fhs);
-}
-#else
-static int watch_fd(struct aa_netwatch *nw, fd_h *fh)
-{
-	return fd_listen(nw->fd, FD_READ, fh, nw);
-}
-
-
-static void unwatch_fd(struct aa_netwatch *nw)
-{
-	fd_close(nw->fd);
-}
-#endif
-
-
 static void destructor(void *arg)
 {
 	struct aa_netwatch *nw = arg;
 
 	tmr_cancel(&nw->tmr);
 
-	if (nw->fd >= 0) {
-		unwatch_fd(nw);
-		(void)close(nw->fd);
-	}
-
+	aa_compat_fd_close(&nw->afd);
 	list_flush(&nw->knownl);
 }
 
@@ -310,7 +280,7 @@ static void sync_ask(struct aa_netwatch *nw, enum sync sync)
 
 	/* without the list, an address that is announced once more is taken
 	   for a new one: no great harm */
-	nw->sync = send(nw->fd, &req, req.hdr.nlmsg_len, 0) < 0 ? SYNC_NONE
+	nw->sync = send(nw->afd.fd, &req, req.hdr.nlmsg_len, 0) < 0 ? SYNC_NONE
 								: sync;
 }
 
@@ -381,7 +351,7 @@ static bool receive(struct aa_netwatch *nw)
 	ssize_t n;
 	unsigned len;
 
-	n = recvfrom(nw->fd, nw->u.buf, sizeof(nw->u.buf), MSG_DONTWAIT,
+	n = recvfrom(nw->afd.fd, nw->u.buf, sizeof(nw->u.buf), MSG_DONTWAIT,
 		     (struct sockaddr *)&from, &fromlen);
 	if (n < 0) {
 		if (errno == EINTR)
@@ -436,7 +406,7 @@ int aa_netwatch_alloc(struct aa_netwatch **nwp, aa_netwatch_h *h, void *arg)
 	struct aa_netwatch *nw;
 	struct sockaddr_nl sa;
 	socklen_t len = sizeof(sa);
-	int err;
+	int fd, err;
 
 	if (!nwp || !h)
 		return EINVAL;
@@ -448,9 +418,11 @@ int aa_netwatch_alloc(struct aa_netwatch **nwp, aa_netwatch_h *h, void *arg)
 	nw->h   = h;
 	nw->arg = arg;
 
-	nw->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			NETLINK_ROUTE);
-	if (nw->fd < 0) {
+	nw->afd.fd = -1;
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		    NETLINK_ROUTE);
+	if (fd < 0) {
 		err = errno;
 		goto out;
 	}
@@ -460,23 +432,27 @@ int aa_netwatch_alloc(struct aa_netwatch **nwp, aa_netwatch_h *h, void *arg)
 	sa.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
 		RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 
-	if (bind(nw->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-	    getsockname(nw->fd, (struct sockaddr *)&sa, &len) < 0) {
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&sa, &len) < 0) {
 		err = errno;
 		goto out;
 	}
 
 	nw->port = sa.nl_pid;
 
-	err = watch_fd(nw, read_handler);
+	err = aa_compat_fd_read(&nw->afd, fd, read_handler, nw);
 	if (err)
 		goto out;
+
+	fd = -1;
 
 	sync_start(nw);
 
 	*nwp = nw;
 
  out:
+	if (fd >= 0)
+		(void)close(fd);
 	if (err)
 		mem_deref(nw);
 

@@ -17,6 +17,7 @@
 #include <linux/tcp.h>     /* glibc's struct tcp_info is too old */
 #include <re.h>
 #include "tlsguard.h"
+#include "compat.h"
 #include "request.h"
 
 
@@ -32,30 +33,10 @@ struct aa_req {
 	struct sip_request *req;
 	struct mbuf *mb;        /* what libre would retransmit              */
 	struct tmr tmr;
-	sip_send_h *sendh;
+	aa_send_h *sendh;
 	sip_resp_h *resph;
 	void *arg;
 };
-
-
-/*
- * libre keeps the buffer of a request and retransmits it until Timer F, even
- * when the request was cancelled.  A REGISTER that arrives after its owner
- * has moved on would make a binding that nobody knows of.  So the buffer is
- * turned into the empty keep-alive of RFC 5626 4.4.1, which every server
- * drops.
- */
-static void defuse(struct mbuf *mb)
-{
-	static const char crlf[4] = {'\r', '\n', '\r', '\n'};
-
-	if (!mb || mb->size < sizeof(crlf))
-		return;
-
-	memcpy(mb->buf, crlf, sizeof(crlf));
-	mb->pos = 0;
-	mb->end = sizeof(crlf);
-}
 
 
 static void destructor(void *arg)
@@ -67,11 +48,7 @@ static void destructor(void *arg)
 	if (r->reqp)
 		*r->reqp = NULL;
 
-	if (r->req) {
-		defuse(r->mb);
-		r->req = mem_deref(r->req);
-	}
-
+	aa_compat_request_end(r->req, r->mb);
 	mem_deref(r->mb);
 }
 
@@ -95,8 +72,9 @@ static void complete(struct aa_req *r, int err, const struct sip_msg *msg)
 }
 
 
-static int send_handler(enum sip_transp tp, const struct sa *src,
-			const struct sa *dst, struct mbuf *mb, void *arg)
+static int send_handler(enum sip_transp tp, aa_send_src *src,
+			const struct sa *dst, struct mbuf *mb,
+			AA_SEND_BODY void *arg)
 {
 	struct aa_req *r = arg;
 
@@ -122,8 +100,8 @@ static void timeout_handler(void *arg)
 {
 	struct aa_req *r = arg;
 
-	defuse(r->mb);
-	r->req = mem_deref(r->req);
+	aa_compat_request_end(r->req, r->mb);
+	r->req = NULL;
 
 	complete(r, ETIMEDOUT, NULL);
 }
@@ -302,7 +280,7 @@ void aa_conn_from_msg(struct aa_conn *conn, const struct sip_msg *msg)
 	if (!tc)
 		return;
 
-	fd = tcp_conn_fd(tc);
+	fd = aa_compat_tcp_fd(tc);
 	if (socket_ino(fd, &ino)) {
 		conn->fd  = fd;
 		conn->ino = ino;

@@ -21,6 +21,21 @@ struct aa_conn {
 	uint64_t ino;           /**< inode of the socket                    */
 };
 
+/**
+ * Adds headers that need the local address.  It may be called again, for a
+ * retransmission.
+ *
+ * @param tp  Transport
+ * @param src Local address
+ * @param dst Address of the next hop
+ * @param mb  To be written to
+ * @param arg Handler argument
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+typedef int (aa_send_h)(enum sip_transp tp, const struct sa *src,
+			const struct sa *dst, struct mbuf *mb, void *arg);
+
 /** Parameters of a request */
 struct aa_req_prm {
 	struct sip *sip;        /**< SIP stack                              */
@@ -34,7 +49,7 @@ struct aa_req_prm {
 	uint32_t timeout;       /**< no answer for so long = ETIMEDOUT [ms] */
 	struct aa_conn *conn;   /**< set if the request opens a connection,
 				     may be NULL                            */
-	sip_send_h *sendh;      /**< adds headers that need the local
+	aa_send_h *sendh;       /**< adds headers that need the local
 				     address, may be NULL                   */
 	sip_resp_h *resph;      /**< called once, with the final response or
 				     an error                               */

@@ -1,0 +1,183 @@
+/**
+ * @file compat_re.c  All that differs between versions of libre
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <re.h>
+#include "compat.h"
+
+
+/**
+ * Have a handler called when a descriptor can be read
+ *
+ * @param afd Descriptor in the event loop
+ * @param fd  Descriptor; closed by aa_compat_fd_close()
+ * @param h   Handler
+ * @param arg Handler argument
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_compat_fd_read(struct aa_fd *afd, int fd, aa_fd_h *h, void *arg)
+{
+#if AA_RE_FD_HANDLES
+	struct re_fhs *fhs = NULL;
+	int err = fd_listen(&fhs, fd, FD_READ, h, arg);
+
+	afd->fhs = fhs;
+#else
+	int err = fd_listen(fd, FD_READ, h, arg);
+
+	afd->fhs = NULL;
+#endif
+	afd->fd = err ? -1 : fd;
+
+	return err;
+}
+
+
+/**
+ * Take a descriptor out of the event loop, and close it
+ *
+ * @param afd Descriptor in the event loop
+ */
+void aa_compat_fd_close(struct aa_fd *afd)
+{
+	if (!afd || afd->fd < 0)
+		return;
+
+#if AA_RE_FD_HANDLES
+	afd->fhs = fd_close(afd->fhs);
+#else
+	fd_close(afd->fd);
+#endif
+	(void)close(afd->fd);
+	afd->fd = -1;
+}
+
+
+/**
+ * Let a SIP listener see requests before all others
+ *
+ * libre calls listeners in the order of their creation and has no way to say
+ * otherwise.  In every known version the list element is the first member of
+ * the listener; where that does not hold, the order stays as it is.
+ *
+ * @param lsnr SIP listener
+ */
+void aa_compat_lsnr_first(struct sip_lsnr *lsnr)
+{
+	struct le *le = (struct le *)(void *)lsnr;
+	struct list *list;
+
+	if (!lsnr || le->data != lsnr || !le->list)
+		return;
+
+	list = le->list;
+	if (list->tail != le)
+		return;
+
+	list_unlink(le);
+	list_prepend(list, le, lsnr);
+}
+
+
+#if AASTRA_RE_VERSION < 30000
+/*
+ * libre 1.x and 2.x keep the buffer of a request and retransmit it until
+ * Timer F, even when the request was cancelled.  A REGISTER that arrives after
+ * its owner has moved on would make a binding that nobody knows of.  So the
+ * buffer is turned into the empty keep-alive of RFC 5626 4.4.1, which every
+ * server drops.
+ */
+static void defuse(struct mbuf *mb)
+{
+	static const char crlf[4] = {'\r', '\n', '\r', '\n'};
+
+	if (!mb || mb->size < sizeof(crlf))
+		return;
+
+	memcpy(mb->buf, crlf, sizeof(crlf));
+	mb->pos = 0;
+	mb->end = sizeof(crlf);
+}
+#endif
+
+
+/**
+ * End a request (not an INVITE) that has no final response yet: nothing of it
+ * is sent again, and none of its handlers is called
+ *
+ * @param req Request, may be NULL
+ * @param mb  What its send handler was given last, may be NULL
+ */
+void aa_compat_request_end(struct sip_request *req, struct mbuf *mb)
+{
+	if (!req)
+		return;
+
+#if AASTRA_RE_VERSION < 30000
+	defuse(mb);
+	mem_deref(req);
+#else
+	(void)mb;
+
+	/*
+	 * The first one cancels it; libre keeps it nevertheless, for a
+	 * transaction that may not be there any more.  The second one ends
+	 * both.
+	 */
+	mem_deref(req);
+	mem_deref(req);
+#endif
+}
+
+
+#if AASTRA_RE_VERSION >= 30000
+static bool is_end(int fd, int (*namef)(int, struct sockaddr *, socklen_t *),
+		   const struct sa *sa)
+{
+	struct sa name;
+
+	sa_init(&name, AF_UNSPEC);
+	name.len = sizeof(name.u);
+
+	return 0 == namef(fd, &name.u.sa, &name.len) &&
+		sa_cmp(&name, sa, SA_ALL);
+}
+#endif
+
+
+/**
+ * Descriptor of a TCP connection
+ *
+ * Later versions of libre keep it to themselves; there it is the socket with
+ * the same addresses at both ends.
+ *
+ * @param tc TCP connection
+ *
+ * @return Descriptor, -1 if not found
+ */
+int aa_compat_tcp_fd(const struct tcp_conn *tc)
+{
+#if AASTRA_RE_VERSION >= 30000
+	enum {MAX_FD = 4096};
+	struct sa local, peer;
+	int fd;
+
+	if (tcp_conn_local_get(tc, &local) || tcp_conn_peer_get(tc, &peer))
+		return -1;
+
+	for (fd = 3; fd < MAX_FD; fd++) {
+		if (is_end(fd, getpeername, &peer) &&
+		    is_end(fd, getsockname, &local))
+			return fd;
+	}
+
+	return -1;
+#else
+	return tcp_conn_fd(tc);
+#endif
+}
