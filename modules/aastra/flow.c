@@ -89,6 +89,10 @@ struct aa_flow {
 	struct tmr tmr;         /* next check, or next try                  */
 	struct tmr tmr_pong;
 	uint64_t sent;          /* when the OPTIONS in flight was sent [us] */
+	uint64_t pinged;        /* the same of the CRLF                     */
+	uint64_t asked;         /* the same of the name server              */
+	const char *by;         /* what showed the latest failure           */
+	uint32_t detect;        /* how long that took [ms]                  */
 	uint32_t rtt;
 	uint32_t failures;
 	uint32_t successes;
@@ -240,6 +244,27 @@ static bool next_target(struct aa_flow *flow)
 }
 
 
+/*
+ * Note what is about to show that the next hop failed.
+ *
+ * asked: when it was sent what should have been answered [us], 0 where the
+ * failure tells of itself
+ */
+static void witness(struct aa_flow *flow, const char *by, uint64_t asked)
+{
+	flow->by = by;
+	flow->detect = asked ? (uint32_t)MIN((aa_now_us() - asked) / 1000,
+					     (uint64_t)UINT32_MAX) : 0;
+}
+
+
+static const char *connection_name(const struct aa_flow *flow)
+{
+	return flow->tp == SIP_TRANSP_TLS ? "TLS connection"
+		: "TCP connection";
+}
+
+
 static void flow_down(struct aa_flow *flow, const char *reason,
 		      uint32_t retry_after)
 {
@@ -311,6 +336,11 @@ static void via_lost(struct aa_flow *flow)
 static void keepalive_handler(int err, void *arg)
 {
 	struct aa_flow *flow = arg;
+
+	/* the kernel closes what does not acknowledge; else it is at once */
+	witness(flow, connection_name(flow), err != ETIMEDOUT ? 0 :
+		tmr_isrunning(&flow->tmr_pong) ? flow->pinged :
+		flow->req ? flow->sent : 0);
 
 	/* the socket is gone already; its number may be another's by now */
 	aa_conn_init(&flow->conn);
@@ -459,6 +489,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 						    LIBRE_PING_INTERVAL,
 						    keepalive_handler, flow);
 			if (err) {
+				witness(flow, connection_name(flow), 0);
 				flow_down_err(flow, err);
 				return;
 			}
@@ -487,6 +518,7 @@ static void options_handler(int err, const struct sip_msg *msg, void *arg)
 	}
 
 	if (err) {
+		witness(flow, "OPTIONS", flow->sent);
 		flow_down_err(flow, err);
 		return;
 	}
@@ -499,6 +531,7 @@ static void options_handler(int err, const struct sip_msg *msg, void *arg)
 
 		(void)re_snprintf(buf, sizeof(buf), "%u %r to OPTIONS",
 				  msg->scode, &msg->reason);
+		witness(flow, "OPTIONS", flow->sent);
 		flow_down(flow, buf, aa_msg_retry_after(msg));
 		return;
 	}
@@ -533,6 +566,7 @@ static void icmp_handler(int flags, void *arg)
 	if (err == EAGAIN || err == EINTR)
 		return;
 
+	witness(flow, "ICMP", 0);
 	flow_down_err(flow, err);
 }
 
@@ -632,6 +666,7 @@ static void pong_handler(void *arg)
 	uint64_t received;
 	int err;
 
+	witness(flow, "keep-alive", flow->pinged);
 	err = aa_conn_received(&flow->conn, &received);
 	if (err) {
 		flow_down_err(flow, err);
@@ -668,6 +703,7 @@ static int crlf_send(struct aa_flow *flow)
 	}
 
 	flow->received = received;
+	flow->pinged   = aa_now_us();
 
 	mb = mbuf_alloc(8);
 	if (!mb)
@@ -697,8 +733,11 @@ static void check_address(struct aa_flow *flow)
 	else
 		err = options_send(flow);
 
-	if (err)
+	if (err) {
+		witness(flow, flow->tp == SIP_TRANSP_UDP ? "OPTIONS" :
+			connection_name(flow), 0);
 		flow_down_err(flow, err);
+	}
 }
 
 
@@ -732,6 +771,7 @@ static void resolve_handler(int err, const struct aa_targets *t, void *arg)
 	}
 
 	if (err) {
+		witness(flow, "DNS", flow->asked);
 		flow_down(flow, aa_resolve_strerror(err), 0);
 		return;
 	}
@@ -758,6 +798,7 @@ static void check_start(struct aa_flow *flow)
 	/* the proxy in front has no address yet, or does not work */
 	if (flow->via && flow->keep &&
 	    aa_flow_state(flow->via) == AA_FLOW_DOWN) {
+		witness(flow, aa_flow_by(flow->via), 0);
 		flow_down(flow, aa_flow_reason(flow->via), 0);
 		return;
 	}
@@ -774,11 +815,14 @@ static void check_start(struct aa_flow *flow)
 		return;
 	}
 
+	flow->asked = aa_now_us();
 	err = aa_resolve(&flow->resolve, flow->dnsc, flow->host, flow->port,
 			 flow->tp, flow->query_type, flow->transaction,
 			 resolve_handler, flow);
-	if (err)
+	if (err) {
+		witness(flow, "DNS", 0);
 		flow_down(flow, aa_resolve_strerror(err), 0);
+	}
 }
 
 
@@ -1080,6 +1124,7 @@ void aa_flow_fail(struct aa_flow *flow, const char *reason,
 	if (!flow || flow->state == AA_FLOW_DOWN)
 		return;
 
+	witness(flow, "request", 0);
 	flow_down(flow, reason ? reason : "failed", retry_after);
 }
 
@@ -1114,8 +1159,10 @@ void aa_flow_check(struct aa_flow *flow)
 		return;
 
 	err = options_send(flow);
-	if (err)
+	if (err) {
+		witness(flow, "OPTIONS", 0);
 		flow_down_err(flow, err);
+	}
 }
 
 
@@ -1302,6 +1349,34 @@ const char *aa_flow_uri(const struct aa_flow *flow)
 const char *aa_flow_reason(const struct aa_flow *flow)
 {
 	return flow ? flow->reason : "";
+}
+
+
+/**
+ * What showed the latest failure of a flow
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return "TCP connection", "TLS connection", "OPTIONS", "keep-alive",
+ *         "ICMP", "DNS", "request" (of a user of the flow), or empty
+ */
+const char *aa_flow_by(const struct aa_flow *flow)
+{
+	return flow && flow->by ? flow->by : "";
+}
+
+
+/**
+ * How long it took to see the latest failure of a flow: since what stayed
+ * unanswered was sent
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return Milliseconds, 0 where the failure told of itself
+ */
+uint32_t aa_flow_detect(const struct aa_flow *flow)
+{
+	return flow ? flow->detect : 0;
 }
 
 

@@ -74,6 +74,8 @@ enum aa_keepalive aa_flow_keepalive(const struct aa_flow *flow);
 const char *aa_keepalive_name(enum aa_keepalive ka);
 const char *aa_flow_uri(const struct aa_flow *flow);
 const char *aa_flow_reason(const struct aa_flow *flow);
+const char *aa_flow_by(const struct aa_flow *flow);
+uint32_t aa_flow_detect(const struct aa_flow *flow);
 enum sip_transp aa_flow_transp(const struct aa_flow *flow);
 uint32_t aa_flow_rtt(const struct aa_flow *flow);
 uint32_t aa_flow_failures(const struct aa_flow *flow);

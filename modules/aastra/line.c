@@ -72,7 +72,8 @@ struct farewell {
 
 
 static void change(struct aa_line *line, enum aa_journal_event event,
-		   const char *to, const char *reason, uint64_t took);
+		   const char *to, const char *reason, uint64_t took,
+		   const char *by, const char *decision);
 static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
@@ -314,7 +315,8 @@ static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
 
 	case AA_SUB_EV_MOVED:
 		change(line, AA_JOURNAL_SUBSCRIPTION_MOVED,
-		       aa_rank_name(si->rank), text, took);
+		       aa_rank_name(si->rank), text, took, "NOTIFY",
+		       "subscriptions follow the line");
 		break;
 
 	case AA_SUB_EV_FAULT:
@@ -404,31 +406,43 @@ void aa_line_start(struct aa_line *line)
 }
 
 
-static void change(struct aa_line *line, enum aa_journal_event event,
-		   const char *to, const char *reason, uint64_t took)
+/* One entry of the history, one line of the log, one event */
+static void record(struct aa_line *line, struct aa_journal_entry *e)
 {
-	const uint32_t ms = (uint32_t)MIN(took, (uint64_t)UINT32_MAX);
-	const char *name = aa_journal_event_name(event);
+	const char *name = aa_journal_event_name(e->event);
+	const char *reason = e->reason ? e->reason : "";
+
+	e->time = aa_wall_ms();
+	e->line = line->cfg.line;
+	if (aa_journal_add(line->phone->jnl, e))
+		debug("aastra: line %u: not kept in the history\n", e->line);
+
+	info("aastra: line %u: %s%s%s%s%s%s%s (%u ms)\n", e->line, name,
+	     str_isset(e->from) ? " from " : "", e->from ? e->from : "",
+	     str_isset(e->to) ? " to " : "", e->to ? e->to : "",
+	     *reason ? ": " : "", reason, e->took);
+
+	aa_compat_emit(aa_account_shown(line->acc), name,
+		       "line=%u to=%s from=%s took=%u reason=%s", e->line,
+		       str_isset(e->to) ? e->to : "-",
+		       str_isset(e->from) ? e->from : "-", e->took, reason);
+}
+
+
+static void change(struct aa_line *line, enum aa_journal_event event,
+		   const char *to, const char *reason, uint64_t took,
+		   const char *by, const char *decision)
+{
 	struct aa_journal_entry e;
 
 	memset(&e, 0, sizeof(e));
-	e.time   = aa_wall_ms();
-	e.line   = line->cfg.line;
-	e.event  = event;
-	e.to     = to;
-	e.reason = reason;
-	e.took   = ms;
-	if (aa_journal_add(line->phone->jnl, &e))
-		debug("aastra: line %u: not kept in the history\n",
-		      line->cfg.line);
-
-	info("aastra: line %u: %s%s%s%s%s (%u ms)\n", line->cfg.line, name,
-	     str_isset(to) ? " to " : "", str_isset(to) ? to : "",
-	     str_isset(reason) ? ": " : "", reason ? reason : "", ms);
-
-	aa_compat_emit(aa_account_shown(line->acc), name,
-		       "line=%u to=%s took=%u reason=%s", line->cfg.line,
-		       str_isset(to) ? to : "-", ms, reason ? reason : "");
+	e.event    = event;
+	e.to       = to;
+	e.reason   = reason;
+	e.took     = (uint32_t)MIN(took, (uint64_t)UINT32_MAX);
+	e.by       = by;
+	e.decision = decision;
+	record(line, &e);
 }
 
 
@@ -899,13 +913,39 @@ static void penalize(struct aa_path *path, uint32_t retry_after)
 }
 
 
-static void fault_note(struct aa_line *line, const char *reason)
+static void fault_note(struct aa_line *line, const char *reason,
+		       const char *by)
 {
 	if (line->fault_at)
 		return;
 
 	line->fault_at = aa_now_ms();
 	str_ncpy(line->fault, reason, sizeof(line->fault));
+	str_ncpy(line->fault_by, by, sizeof(line->fault_by));
+}
+
+
+static void fault_clear(struct aa_line *line)
+{
+	line->fault_at = 0;
+	line->fault[0] = '\0';
+	line->fault_by[0] = '\0';
+}
+
+
+/* Requests that failed say which they were: "503 Gone to REGISTER" */
+static const char *seen_by(const struct aa_flow *flow, const char *reason)
+{
+	const char *by = aa_flow_by(flow);
+	const char *p = reason + strlen(reason);
+
+	if (0 != strcmp(by, "request"))
+		return by;
+
+	while (p > reason && p[-1] >= 'A' && p[-1] <= 'Z')
+		--p;
+
+	return strlen(p) > 3 ? p : by;
 }
 
 
@@ -1129,6 +1169,7 @@ static struct aa_path *path_reuse(struct aa_line *line,
 	/* a farewell that is owed is so until the path is registered again */
 	path->inherited = path->inherited || path->owed;
 	path->started  = aa_now_ms();
+	path->requests = aa_binding_requests(path->b);
 	path->event    = false;
 	path->wants    = true;
 	path->retry_at = 0;
@@ -1141,18 +1182,18 @@ static struct aa_path *path_reuse(struct aa_line *line,
 /* ---- a path comes into force ------------------------------------------ */
 
 
-static const char *path_name(const struct aa_line *line,
-			     const struct aa_path *path)
+static const char *use_name(const struct aa_line *line,
+			    const enum aa_rank *use)
 {
 	static const char *const namev[2][2] = {
 		{"primary", "proxy primary, registrar backup"},
 		{"proxy backup, registrar primary", "backup"}
 	};
-	const bool backup = path->use[route_role(line)] == AA_RANK_BACKUP;
-	const bool proxy = path->use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
+	const bool backup = use[route_role(line)] == AA_RANK_BACKUP;
+	const bool proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
 
 	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR)
-		return aa_rank_name(path->use[route_role(line)]);
+		return aa_rank_name(use[route_role(line)]);
 
 	/* where only one of the two has a backup, the other does not count */
 	if (!server_isset(line, AA_ROLE_PROXY, AA_RANK_BACKUP))
@@ -1161,6 +1202,52 @@ static const char *path_name(const struct aa_line *line,
 		return namev[proxy][proxy];
 
 	return namev[proxy][backup];
+}
+
+
+static const char *path_name(const struct aa_line *line,
+			     const struct aa_path *path)
+{
+	return use_name(line, path->use);
+}
+
+
+static const char *role_words(enum aa_role role)
+{
+	switch (role) {
+
+	case AA_ROLE_OUTBOUND: return "outbound proxy";
+	case AA_ROLE_PROXY:    return "proxy";
+	default:               return "registrar";
+	}
+}
+
+
+/* Why a move is made: of each role that decides for one that moves */
+static void move_why(char *buf, size_t sz, const struct aa_line *line,
+		     const enum aa_rank *from, const enum aa_rank *to)
+{
+	bool said[AA_ROLE_COUNT] = {false};
+	size_t n = 0;
+	int role;
+
+	buf[0] = '\0';
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		const enum aa_role axis = aa_policy_axis(line->cfg.scenario,
+							 (enum aa_role)role);
+		int len;
+
+		if (to[role] == from[role] || said[axis])
+			continue;
+
+		said[axis] = true;
+		len = re_snprintf(buf + n, sz - n, "%s%s: %s", n ? "; " : "",
+				  role_words(axis),
+				  aa_why_text(line->why[role]));
+		if (len < 0)
+			return;
+		n += (size_t)len;
+	}
 }
 
 
@@ -1175,38 +1262,68 @@ static int rank_change(const enum aa_rank *from, const enum aa_rank *to)
 }
 
 
+/* What a registration cost, since the path was taken up or registered last */
+static uint32_t path_cost(const struct aa_path *path)
+{
+	return aa_binding_requests(path->b) - path->requests;
+}
+
+
 static void commit_story(struct aa_line *line, const struct aa_path *path,
 			 const struct aa_path *old)
 {
 	const uint64_t now = aa_now_ms();
 	const uint64_t since = line->fault_at ? line->fault_at
 		: path->started;
-	char to[160], why[160];
+	const bool held = line->mode != AA_MODE_AUTO && !line->fault_at;
+	struct aa_journal_entry e;
+	char decision[160];
+	uint64_t took;
 	int d;
 
-	(void)re_snprintf(to, sizeof(to), "%s", path_name(line, path));
 	d = old ? rank_change(old->use, path->use)
 		: (path->use[route_role(line)] == AA_RANK_BACKUP);
 
+	memset(&e, 0, sizeof(e));
+	e.from     = old && old != path ? path_name(line, old) : NULL;
+	e.to       = path_name(line, path);
+	e.reason   = held ? "held there by command" : line->fault;
+	e.by       = held ? "command" : line->fault_by;
+	e.requests = path_cost(path);
+	took       = old == path && !line->fault_at ? now - path->asked
+		: now - since;
+
+	if (old && old != path)
+		move_why(decision, sizeof(decision), line, old->use,
+			 path->use);
+	else
+		(void)re_snprintf(decision, sizeof(decision), "%s: %s",
+				  role_words(route_role(line)),
+				  aa_why_text(line->why[route_role(line)]));
+	e.decision = decision;
+
 	if (d > 0) {
 		++line->count.failovers;
-		if (line->mode != AA_MODE_AUTO && !line->fault_at)
-			str_ncpy(why, "held there by command", sizeof(why));
-		else
-			str_ncpy(why, line->fault, sizeof(why));
-		change(line, AA_JOURNAL_FAILOVER, to, why, now - since);
+		e.event = AA_JOURNAL_FAILOVER;
 	}
 	else if (d < 0) {
 		++line->count.failbacks;
-		change(line, AA_JOURNAL_FAILBACK, to,
-		       line->fault_at ? line->fault :
-		       line->mode == AA_MODE_AUTO ? "primary answers again" :
-		       "held there by command", now - path->started);
+		e.event = AA_JOURNAL_FAILBACK;
+		took = now - path->started;
+		if (!held && !line->fault_at) {
+			e.reason = "primary answers again";
+			e.by     = "OPTIONS";
+		}
 	}
 	else {
-		change(line, AA_JOURNAL_REGISTERED, to, line->fault,
-		       now - since);
+		e.event = AA_JOURNAL_REGISTERED;
+		e.reason = line->fault;
+		e.by     = str_isset(line->fault) ? line->fault_by
+			: "REGISTER";
 	}
+
+	e.took = (uint32_t)MIN(took, (uint64_t)UINT32_MAX);
+	record(line, &e);
 }
 
 
@@ -1237,8 +1354,8 @@ static void commit(struct aa_line *line)
 
 	if (path->registered) {
 		commit_story(line, path, old);
-		line->fault_at = 0;
-		line->fault[0] = '\0';
+		fault_clear(line);
+		path->requests = aa_binding_requests(path->b);
 	}
 
 	if (old)
@@ -1260,6 +1377,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	path->wants      = path->forced;
 	path->inherited  = false;
 	path->farewells  = 0;
+	path->refused    = 0;
 	path->registered = true;
 	path->generation = aa_flow_generation(path->flow);
 	pen->until    = 0;
@@ -1272,12 +1390,35 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	}
 
 	if (again || line->fault_at) {
-		change(line, AA_JOURNAL_REGISTERED, path_name(line, path),
-		       line->fault, line->fault_at ?
-		       aa_now_ms() - line->fault_at : 0);
-		line->fault_at = 0;
-		line->fault[0] = '\0';
+		commit_story(line, path, path);
+		fault_clear(line);
 	}
+
+	path->requests = aa_binding_requests(path->b);
+}
+
+
+/* A server said no; told once until it says something else */
+static void refused(struct aa_line *line, struct aa_path *path,
+		    const char *decision)
+{
+	struct aa_journal_entry e;
+
+	if (path->refused == path->scode)
+		return;
+
+	path->refused = path->scode;
+
+	memset(&e, 0, sizeof(e));
+	e.event    = AA_JOURNAL_REFUSED;
+	e.to       = path_name(line, path);
+	e.reason   = path->reason;
+	e.took     = (uint32_t)MIN(aa_now_ms() - path->asked,
+				   (uint64_t)UINT32_MAX);
+	e.by       = "REGISTER";
+	e.requests = path_cost(path);
+	e.decision = decision;
+	record(line, &e);
 }
 
 
@@ -1316,16 +1457,18 @@ static void path_failed(struct aa_line *line, struct aa_path *path)
 		path->registered = path->registered &&
 			aa_binding_live(path->b);
 		penalize(path, path->retry_after);
+		refused(line, path, "the server failed: it is left alone for"
+			" a while");
 	}
 
 	if (path == line->cur) {
-		fault_note(line, path->reason);
+		fault_note(line, path->reason, "REGISTER");
 		path->retry_at = aa_now_ms() + RETRY_MIN_MS;
 		return;
 	}
 
 	if (!line->cur || !line->cur->registered)
-		fault_note(line, path->reason);
+		fault_note(line, path->reason, "REGISTER");
 
 	line->next = NULL;
 	leave(line, path);
@@ -1341,6 +1484,8 @@ static void path_rejected(struct aa_line *line, struct aa_path *path)
 	path->registered = false;
 	path->wants      = true;
 	path->retry_at   = aa_now_ms() + wait;
+	refused(line, path, "another server would say the same: no move, but"
+		" a later try");
 
 	if (path == line->cur)
 		return;
@@ -1419,7 +1564,8 @@ static void drop_dead_requests(struct aa_line *line)
 
 	if (path && aa_binding_pending(path->b) &&
 	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
-		fault_note(line, aa_flow_reason(path->flow));
+		fault_note(line, aa_flow_reason(path->flow),
+			   seen_by(path->flow, aa_flow_reason(path->flow)));
 		abandon_next(line);
 	}
 
@@ -1462,18 +1608,72 @@ static void note_flow(struct aa_line *line, enum aa_role role,
 
 	if (state == AA_FLOW_DOWN) {
 		if (line->cur && line->use[role] == rank)
-			fault_note(line, aa_flow_reason(flow));
-		change(line, AA_JOURNAL_FLOW_DOWN, aa_flow_name(flow),
-		       aa_flow_reason(flow), 0);
+			fault_note(line, aa_flow_reason(flow),
+				   seen_by(flow, aa_flow_reason(flow)));
+		line->noted[role][rank] = !line->told_down[role][rank];
 	}
 	else if (state == AA_FLOW_CONNECTING && was == AA_FLOW_UP) {
 		if (line->cur && line->use[role] == rank)
 			fault_note(line, str_isset(aa_flow_reason(flow)) ?
-				   aa_flow_reason(flow) : "network changed");
+				   aa_flow_reason(flow) : "network changed",
+				   str_isset(aa_flow_reason(flow)) ?
+				   aa_flow_by(flow) : "network");
 	}
-	else if (state == AA_FLOW_UP && was == AA_FLOW_DOWN) {
-		change(line, AA_JOURNAL_FLOW_UP, aa_flow_name(flow),
-		       "answers again", 0);
+	else if (state == AA_FLOW_UP) {
+		line->noted[role][rank] = line->told_down[role][rank];
+	}
+}
+
+
+/* What a flow did is told together with what was decided about it */
+static void tell_flow(struct aa_line *line, enum aa_role role,
+		      enum aa_rank rank, const struct aa_policy_out *out)
+{
+	const struct aa_flow *flow = aa_line_flow(line, role, rank);
+	const bool down = aa_flow_state(flow) == AA_FLOW_DOWN;
+	struct aa_journal_entry e;
+	char decision[160], why[120];
+
+	if (!line->noted[role][rank])
+		return;
+
+	line->noted[role][rank] = false;
+	line->told_down[role][rank] = down;
+
+	if (same_use(out->use, line->use))
+		(void)re_snprintf(decision, sizeof(decision), "stays on the"
+				  " %s: %s", use_name(line, line->use),
+				  aa_why_text(out->why[role]));
+	else {
+		move_why(why, sizeof(why), line, line->use, out->use);
+		(void)re_snprintf(decision, sizeof(decision),
+				  "to the %s: %s", use_name(line, out->use),
+				  why);
+	}
+
+	memset(&e, 0, sizeof(e));
+	e.event    = down ? AA_JOURNAL_FLOW_DOWN : AA_JOURNAL_FLOW_UP;
+	e.to       = aa_flow_name(flow);
+	e.reason   = down ? aa_flow_reason(flow) : "answers again";
+	e.by       = down ? seen_by(flow, e.reason) : aa_flow_kept(flow) ?
+		"OPTIONS" : "request";
+	e.detect   = down ? aa_flow_detect(flow) : 0;
+	if (down && 0 == strcmp(e.by, "REGISTER") && line->asked)
+		e.detect = (uint32_t)MIN(aa_now_ms() - line->asked,
+					 (uint64_t)UINT32_MAX);
+	e.decision = decision;
+	record(line, &e);
+}
+
+
+static void tell_flows(struct aa_line *line, const struct aa_policy_out *out)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++)
+			tell_flow(line, (enum aa_role)role,
+				  (enum aa_rank)rank, out);
 	}
 }
 
@@ -1627,6 +1827,8 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 		return;
 
 	path->over_own = true;
+	path->asked    = aa_now_ms();
+	line->asked    = path->asked;
 	path->turn     = aa_flow_turn(path->flow);
 	err = hop_over(line, path->b, path);
 	if (!err)
@@ -2015,6 +2217,8 @@ static void line_run(struct aa_line *line)
 	}
 #endif
 
+	memcpy(line->why, out.why, sizeof(line->why));
+	tell_flows(line, &out);
 	open_and_close_flows(line, &out, in.calls);
 	steer(line, &out);
 	leaving_steps(line);
@@ -2087,7 +2291,7 @@ void aa_line_mode_set(struct aa_line *line, enum aa_mode mode)
 		line->mode = mode;
 		change(line, AA_JOURNAL_FORCED, aa_mode_name(mode),
 		       mode == AA_MODE_AUTO ? "chooses again by itself" :
-		       "held there by command", 0);
+		       "held there by command", 0, "command", "");
 	}
 
 	aa_line_kick(line);
@@ -2194,7 +2398,8 @@ void aa_line_suspect(struct aa_line *line, const char *reason)
 void aa_line_call_moved(struct aa_line *line, const char *uri, uint64_t took)
 {
 	change(line, AA_JOURNAL_CALL_MOVED, uri, line->cur ?
-	       path_name(line, line->cur) : "", took);
+	       path_name(line, line->cur) : "", took, "INVITE",
+	       "dialled again over the path in force");
 }
 
 
@@ -2447,7 +2652,8 @@ int aa_line_replace(struct aa_line **linep, struct aa_line *old,
 	list_unlink(&old->le);
 	line->old = old;
 
-	change(line, AA_JOURNAL_CONFIG, "", what, 0);
+	change(line, AA_JOURNAL_CONFIG, "", what, 0, "config",
+	       "registers anew, then the old registration is taken back");
 
 	*linep = line;
 

@@ -61,6 +61,9 @@ struct aa_path {
 	uint64_t clear_at;
 
 	uint64_t started;       /**< when it was begun, aa_now_ms()         */
+	uint64_t asked;         /**< when the latest REGISTER was sent      */
+	uint32_t requests;      /**< sent before that, for what it cost     */
+	uint16_t refused;       /**< refusal that the history has told      */
 	uint64_t retry_at;      /**< not before, aa_now_ms()                */
 	uint16_t scode;         /**< latest refusal                         */
 	char reason[160];
@@ -104,6 +107,12 @@ struct aa_line {
 	uint64_t fault_at;      /**< when the path in force failed          */
 	uint64_t lost_at;       /**< since when it is not registered, or 0  */
 	char fault[160];        /**< what was seen                          */
+	uint64_t asked;         /**< when its latest REGISTER was sent      */
+	char fault_by[24];      /**< what showed it: a request, a packet    */
+	enum aa_why why[AA_ROLE_COUNT]; /**< of the latest decision         */
+	bool noted[AA_ROLE_COUNT][AA_RANK_COUNT]; /**< to be told of        */
+	bool told_down[AA_ROLE_COUNT][AA_RANK_COUNT]; /**< the history has
+				     said that it is down                   */
 	uint64_t since;         /**< of the path in force, aa_now_ms()      */
 	uint64_t home_at[AA_ROLE_COUNT];  /**< went home last, 0: never     */
 	uint64_t hold_ms[AA_ROLE_COUNT];  /**< hold-down, grows with flaps  */

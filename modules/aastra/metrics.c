@@ -345,8 +345,7 @@ static int flow_rtt(struct re_printf *pf, const char *name,
 	if (!aa_flow_rtt(flow))
 		return 0;
 
-	return aa_prom_milli(pf, name, l->v, 4,
-			     (aa_flow_rtt(flow) + 500) / 1000);
+	return aa_prom_micro(pf, name, l->v, 4, aa_flow_rtt(flow));
 }
 
 

@@ -69,7 +69,7 @@ static bool is_axis(enum aa_scenario scenario, enum aa_role role)
  * policy allows.
  */
 static enum aa_rank choose_auto(const struct aa_policy_in *in,
-				enum aa_role axis)
+				enum aa_role axis, enum aa_why *why)
 {
 	const enum aa_avail primary = in->avail[axis][AA_RANK_PRIMARY];
 	const enum aa_avail backup  = in->avail[axis][AA_RANK_BACKUP];
@@ -78,6 +78,7 @@ static enum aa_rank choose_auto(const struct aa_policy_in *in,
 	/* only for showing that the tests notice */
 	(void)primary;
 	(void)backup;
+	*why = AA_WHY_FIRST;
 
 	return AA_RANK_PRIMARY;
 #else
@@ -87,39 +88,52 @@ static enum aa_rank choose_auto(const struct aa_policy_in *in,
 		   does not need the server that is down, the line does.
 		   A primary that is merely untried is no better than the
 		   backup that was just lost. */
-		if (backup == AA_AVAIL_DOWN)
+		if (backup == AA_AVAIL_DOWN) {
+			*why = primary > AA_AVAIL_UNKNOWN ? AA_WHY_BACKUP_DOWN
+							  : AA_WHY_ALL_DOWN;
 			return primary > AA_AVAIL_UNKNOWN ? AA_RANK_PRIMARY
 							  : AA_RANK_BACKUP;
+		}
 
-		if (primary != AA_AVAIL_GOOD)
-			return AA_RANK_BACKUP;
-
-		switch (in->failback) {
-
-		case AA_FAILBACK_AUTO:
-			return AA_RANK_PRIMARY;
-
-		case AA_FAILBACK_IDLE:
-			return in->calls ? AA_RANK_BACKUP : AA_RANK_PRIMARY;
-
-		default:
+		if (primary != AA_AVAIL_GOOD) {
+			*why = primary == AA_AVAIL_DOWN ? AA_WHY_PRIMARY_DOWN :
+				primary == AA_AVAIL_UP ? AA_WHY_UNPROVEN :
+				AA_WHY_UNTRIED;
 			return AA_RANK_BACKUP;
 		}
+
+		if (in->failback == AA_FAILBACK_AUTO ||
+		    (in->failback == AA_FAILBACK_IDLE && !in->calls)) {
+			*why = AA_WHY_HOME;
+			return AA_RANK_PRIMARY;
+		}
+
+		*why = in->failback == AA_FAILBACK_IDLE ? AA_WHY_CALL
+							: AA_WHY_MANUAL;
+		return AA_RANK_BACKUP;
 	}
 
 	/* On the primary, or nowhere yet: the same question */
-	if (primary == AA_AVAIL_DOWN && backup != AA_AVAIL_DOWN)
+	if (primary == AA_AVAIL_DOWN && backup != AA_AVAIL_DOWN) {
+		*why = AA_WHY_PRIMARY_DOWN;
 		return AA_RANK_BACKUP;
+	}
+
+	*why = primary == AA_AVAIL_DOWN ? AA_WHY_ALL_DOWN : AA_WHY_FIRST;
 
 	return AA_RANK_PRIMARY;
 #endif
 }
 
 
-static enum aa_rank choose(const struct aa_policy_in *in, enum aa_role axis)
+static enum aa_rank choose(const struct aa_policy_in *in, enum aa_role axis,
+			   enum aa_why *why)
 {
+	*why = AA_WHY_NO_BACKUP;
 	if (!can_move(in, axis))
 		return AA_RANK_PRIMARY;
+
+	*why = AA_WHY_HELD;
 
 	switch (in->mode) {
 
@@ -130,7 +144,7 @@ static enum aa_rank choose(const struct aa_policy_in *in, enum aa_role axis)
 		return AA_RANK_BACKUP;
 
 	default:
-		return choose_auto(in, axis);
+		return choose_auto(in, axis, why);
 	}
 }
 
@@ -228,8 +242,9 @@ void aa_policy_decide(struct aa_policy_out *out,
 		for (rank = AA_RANK_NONE; rank < AA_RANK_COUNT; rank++)
 			out->flow[role][rank] = false;
 
-		out->use[role] = can_move(in, role) ? choose(in, axis)
-						    : AA_RANK_PRIMARY;
+		out->why[role] = AA_WHY_NO_BACKUP;
+		out->use[role] = can_move(in, role) ?
+			choose(in, axis, &out->why[role]) : AA_RANK_PRIMARY;
 	}
 
 	if (!in->outbound)
@@ -391,5 +406,33 @@ const char *aa_avail_name(enum aa_avail avail)
 	case AA_AVAIL_UP:      return "up";
 	case AA_AVAIL_GOOD:    return "good";
 	default:               return "?";
+	}
+}
+
+
+/**
+ * Say why a server was chosen, as the end of a sentence
+ *
+ * @param why  Reason of the decision
+ *
+ * @return Text, "?" for a value out of range
+ */
+const char *aa_why_text(enum aa_why why)
+{
+	switch (why) {
+
+	case AA_WHY_NO_BACKUP:    return "there is no backup";
+	case AA_WHY_FIRST:        return "the primary comes first";
+	case AA_WHY_HELD:         return "held there by command";
+	case AA_WHY_PRIMARY_DOWN: return "the primary is down";
+	case AA_WHY_ALL_DOWN:     return "none is left: both are tried";
+	case AA_WHY_HOME:         return "the primary is good again";
+	case AA_WHY_BACKUP_DOWN:  return "the backup is down, the primary"
+					 " answers";
+	case AA_WHY_UNTRIED:      return "the primary has not answered yet";
+	case AA_WHY_UNPROVEN:     return "the primary is not proven yet";
+	case AA_WHY_CALL:         return "not during a call";
+	case AA_WHY_MANUAL:       return "going home takes a command";
+	default:                  return "?";
 	}
 }

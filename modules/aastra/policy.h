@@ -62,6 +62,23 @@ enum aa_avail {
 	AA_AVAIL_COUNT
 };
 
+/** Why a role has the server that it has */
+enum aa_why {
+	AA_WHY_NO_BACKUP = 0,   /**< there is nothing to choose             */
+	AA_WHY_FIRST,           /**< primary: it is not known to be down    */
+	AA_WHY_HELD,            /**< a command holds it there               */
+	AA_WHY_PRIMARY_DOWN,    /**< backup: the primary is down            */
+	AA_WHY_ALL_DOWN,        /**< both are: it stays, and tries both     */
+	AA_WHY_HOME,            /**< primary: it is good again              */
+	AA_WHY_BACKUP_DOWN,     /**< primary: it answers, the backup not    */
+	AA_WHY_UNTRIED,         /**< backup: the primary is not known yet   */
+	AA_WHY_UNPROVEN,        /**< backup: the primary answers, but not
+				     for long enough                        */
+	AA_WHY_CALL,            /**< backup: the line has a call            */
+	AA_WHY_MANUAL,          /**< backup: going home takes a command     */
+	AA_WHY_COUNT
+};
+
 /** All that a decision depends on */
 struct aa_policy_in {
 	enum aa_scenario scenario;
@@ -87,6 +104,9 @@ struct aa_policy_out {
 	/** Rank to use for each role; PRIMARY where there is no backup */
 	enum aa_rank use[AA_ROLE_COUNT];
 
+	/** Why, for each role */
+	enum aa_why why[AA_ROLE_COUNT];
+
 	/** Flows to keep open and checked (outbound on), by role and rank */
 	bool flow[AA_ROLE_COUNT][AA_RANK_COUNT];
 };
@@ -104,5 +124,6 @@ const char *aa_scenario_name(enum aa_scenario scenario);
 const char *aa_mode_name(enum aa_mode mode);
 const char *aa_failback_name(enum aa_failback failback);
 const char *aa_avail_name(enum aa_avail avail);
+const char *aa_why_text(enum aa_why why);
 
 #endif

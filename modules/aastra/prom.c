@@ -135,6 +135,50 @@ int aa_prom_milli(struct re_printf *pf, const char *name,
 }
 
 
+/**
+ * Print a sample that is given in millionths: microseconds as seconds
+ *
+ * @param pf     Print function
+ * @param name   Name of its family
+ * @param labelv Labels
+ * @param labelc Number of labels
+ * @param val    A million times the value
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_prom_micro(struct re_printf *pf, const char *name,
+		  const struct aa_prom_label *labelv, size_t labelc,
+		  uint64_t val)
+{
+	int err;
+
+	err  = re_hprintf(pf, "%s", name);
+	err |= print_labels(pf, labelv, labelc, NULL);
+	err |= re_hprintf(pf, " %llu.%06llu\n", val / 1000000,
+			  val % 1000000);
+
+	return err;
+}
+
+
+/* 10 is "0.01", 1000 is "1": as the client libraries of Prometheus print it */
+static int bound_print(char *buf, size_t sz, uint32_t ms)
+{
+	const int n = re_snprintf(buf, sz, "%u.%03u", ms / 1000, ms % 1000);
+	char *p = buf + n - 1;
+
+	if (n < 0)
+		return ENOMEM;
+
+	while (*p == '0')
+		*p-- = '\0';
+	if (*p == '.')
+		*p = '\0';
+
+	return 0;
+}
+
+
 static int print_bucket(struct re_printf *pf, const char *name,
 			const struct aa_prom_label *labelv, size_t labelc,
 			const char *le, uint64_t n)
@@ -176,8 +220,7 @@ int aa_prom_histogram(struct re_printf *pf, const char *name,
 
 		if (i + 1 == AA_HISTOGRAM_BUCKETS)
 			str_ncpy(le, "+Inf", sizeof(le));
-		else if (re_snprintf(le, sizeof(le), "%u.%03u",
-				     boundv[i] / 1000, boundv[i] % 1000) < 0)
+		else if (bound_print(le, sizeof(le), boundv[i]))
 			return ENOMEM;
 
 		err |= print_bucket(pf, name, labelv, labelc, le, n);

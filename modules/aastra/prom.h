@@ -24,6 +24,9 @@ int aa_prom_u64(struct re_printf *pf, const char *name,
 int aa_prom_milli(struct re_printf *pf, const char *name,
 		  const struct aa_prom_label *labelv, size_t labelc,
 		  uint64_t val);
+int aa_prom_micro(struct re_printf *pf, const char *name,
+		  const struct aa_prom_label *labelv, size_t labelc,
+		  uint64_t val);
 int aa_prom_histogram(struct re_printf *pf, const char *name,
 		      const struct aa_prom_label *labelv, size_t labelc,
 		      const struct aa_histogram *hist);

@@ -1927,6 +1927,22 @@ const char *aa_flow_reason(const struct aa_flow *flow)
 }
 
 
+const char *aa_flow_by(const struct aa_flow *flow)
+{
+	(void)flow;
+
+	return "";
+}
+
+
+uint32_t aa_flow_detect(const struct aa_flow *flow)
+{
+	(void)flow;
+
+	return 0;
+}
+
+
 enum sip_transp aa_flow_transp(const struct aa_flow *flow)
 {
 	return flow ? w.set.tp : SIP_TRANSP_NONE;
@@ -2367,6 +2383,12 @@ uint32_t aa_binding_expires(const struct aa_binding *b)
 uint64_t aa_binding_until(const struct aa_binding *b)
 {
 	return b ? b->until : 0;
+}
+
+
+uint32_t aa_binding_requests(const struct aa_binding *b)
+{
+	return b ? b->cseq : 0;
 }
 
 
