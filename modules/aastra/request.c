@@ -145,6 +145,19 @@ static bool is_tcp_client(int fd)
 }
 
 
+/*
+ * The first check of a new connection and the REGISTER after it are two small
+ * writes: without this (Nagle's algorithm, RFC 9293 3.7.4) the REGISTER waits
+ * for the acknowledgement of the check, a whole round trip.
+ */
+static void nodelay(int fd)
+{
+	const int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+
 static int transmit(struct aa_req *r, const struct aa_req_prm *prm,
 		    struct mbuf *body)
 {
@@ -229,6 +242,7 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 			prm->conn->fd  = fd;
 			prm->conn->ino = ino;
 			aa_conn_user_timeout(prm->conn, prm->timeout);
+			nodelay(fd);
 		}
 	}
 

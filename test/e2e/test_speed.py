@@ -1,0 +1,33 @@
+"""What a move costs in round trips, over a link that has long ones."""
+
+from lab.link import SlowLink, know_each_other
+from lab.site import Site
+
+RTT_MS = 200
+
+
+def moved(lab, **kw):
+    """Start on the primary, over a slow link, kill it; what the phone and the
+    backup said from then on until the binding was made."""
+    SlowLink(lab, lab.phone, RTT_MS)
+    know_each_other(lab)
+    site = Site(lab, "E3", config=kw.pop("config", []))
+    site.start()
+    t = lab.now()
+    site.primary.kill()
+    ok = lab.wire.wait_sip("REGISTER", status=200, src="backup", dst="phone",
+                           after=t, match=lambda e: e.expires)
+    return site, lab.wire.find(
+        lambda e: "phone" in (e.src, e.dst) and "backup" in (e.src, e.dst)
+        and e.t <= ok.t, after=t)
+
+
+def test_nothing_waits_for_the_first_check(lab):
+    """The REGISTER leaves with the check of a new connection, and not when
+    the check has been acknowledged or answered."""
+    site, seen = moved(lab)
+    check = next(e for e in seen if e.sip and e.method == "OPTIONS"
+                 and e.request)
+    register = next(e for e in seen if e.sip and e.method == "REGISTER")
+    assert register.request
+    assert register.t - check.t < RTT_MS / 2000
