@@ -1090,8 +1090,13 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 	    msg->tp != flow->tp)
 		return;
 
-	/* such a word is the proxy's, about a server that did not answer */
-	if (flow->via && aa_scode_is_server_failure(msg->scode))
+	/*
+	 * Such a word is the proxy's, about a server that did not answer.  And
+	 * a server that has said so to OPTIONS is not up because it says so to
+	 * the REGISTER beside it as well.
+	 */
+	if ((flow->via || flow->state == AA_FLOW_DOWN) &&
+	    aa_scode_is_server_failure(msg->scode))
 		return;
 
 	outbound = sip_msg_hdr_has_value(msg, SIP_HDR_REQUIRE, "outbound");

@@ -965,6 +965,34 @@ const struct aa_penalty *aa_line_penalty(const struct aa_line *line,
 }
 
 
+/**
+ * How long the server that decides a line's route is left alone
+ *
+ * A flow that is kept is tried at any start.  Without keep-alive only requests
+ * find out, so the time until the next of them may go there counts as well.
+ *
+ * @param line Line
+ * @param rank Which one
+ *
+ * @return Time [ms], 0 if it may be used now
+ */
+uint64_t aa_line_punished(const struct aa_line *line, enum aa_rank rank)
+{
+	const struct aa_penalty *pen = aa_line_penalty(line, rank);
+	const uint64_t now = aa_now_ms();
+	const struct aa_flow *flow;
+	uint64_t left;
+
+	if (!pen)
+		return 0;
+
+	flow = aa_line_flow(line, route_role(line), rank);
+	left = pen->until > now ? pen->until - now : 0;
+
+	return aa_flow_kept(flow) ? left : MAX(left, aa_flow_retry_in(flow));
+}
+
+
 /* ---- leaving a path --------------------------------------------------- */
 
 

@@ -162,6 +162,7 @@ void aa_line_release(struct aa_line *line);
 
 const struct aa_penalty *aa_line_penalty(const struct aa_line *line,
 					 enum aa_rank rank);
+uint64_t aa_line_punished(const struct aa_line *line, enum aa_rank rank);
 bool aa_line_registered(const struct aa_line *line);
 uint64_t aa_line_hold_down(const struct aa_line *line);
 enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);

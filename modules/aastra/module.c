@@ -74,6 +74,52 @@ static struct {
 } aastra;
 
 
+/* ---- what lines remember ---------------------------------------------- */
+
+
+static void save_handler(void *arg)
+{
+	static bool said;
+	int err;
+	(void)arg;
+
+	err = aa_warm_save(&aastra.phone, aastra.path_warm);
+	if (err && !said)
+		warning("aastra: %s: could not be written (%m)\n",
+			aastra.path_warm, err);
+	said = err != 0;
+}
+
+
+static void changed_handler(void)
+{
+	tmr_start(&aastra.tmr_save, SAVE_DELAY_MS, save_handler, NULL);
+}
+
+
+/* What is about to be written is written while there are lines to write of */
+static void save_now(void)
+{
+	if (!tmr_isrunning(&aastra.tmr_save))
+		return;
+
+	tmr_cancel(&aastra.tmr_save);
+	save_handler(NULL);
+}
+
+
+/* ---- the history ------------------------------------------------------ */
+
+
+static void journal_handler(const struct aa_journal_entry *e, void *arg)
+{
+	(void)arg;
+
+	aa_metrics_note(e);
+	aa_seen_tell(AA_NEWS_HISTORY, e->line);
+}
+
+
 /* ---- the phone's own network ------------------------------------------ */
 
 
@@ -231,6 +277,7 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 		break;
 
 	case AA_EVENT_SHUTDOWN:
+		save_now();
 		if (ua)
 			ua_disappears(ua);
 		tmr_start(&aastra.tmr_exit, EXIT_MS, exit_handler, NULL);
@@ -451,41 +498,6 @@ static void uuid_init(char *uuid, size_t sz, const char *path)
 }
 
 
-/* ---- what lines remember ---------------------------------------------- */
-
-
-static void save_handler(void *arg)
-{
-	static bool said;
-	int err;
-	(void)arg;
-
-	err = aa_warm_save(&aastra.phone, aastra.path_warm);
-	if (err && !said)
-		warning("aastra: %s: could not be written (%m)\n",
-			aastra.path_warm, err);
-	said = err != 0;
-}
-
-
-static void changed_handler(void)
-{
-	tmr_start(&aastra.tmr_save, SAVE_DELAY_MS, save_handler, NULL);
-}
-
-
-/* ---- the history ------------------------------------------------------ */
-
-
-static void journal_handler(const struct aa_journal_entry *e, void *arg)
-{
-	(void)arg;
-
-	aa_metrics_note(e);
-	aa_seen_tell(AA_NEWS_HISTORY, e->line);
-}
-
-
 /* ---- trust ------------------------------------------------------------ */
 
 
@@ -633,10 +645,7 @@ static int module_close(void)
 	aa_hangup_close();
 	tmr_cancel(&aastra.tmr_exit);
 	aastra.netwatch = mem_deref(aastra.netwatch);
-	if (tmr_isrunning(&aastra.tmr_save)) {
-		tmr_cancel(&aastra.tmr_save);
-		save_handler(NULL);
-	}
+	save_now();
 
 	aa_compat_close();
 	aa_command_unregister();

@@ -35,16 +35,9 @@ static const char *own_aor(const struct aa_line *line)
 }
 
 
-static uint64_t left(uint64_t until, uint64_t now)
-{
-	return until > now ? until - now : 0;
-}
-
-
 static int line_print(FILE *f, const struct aa_line *line)
 {
 	const struct aa_penalty *pen = aa_line_penalty(line, AA_RANK_PRIMARY);
-	const uint64_t now = aa_now_ms();
 	char text[TEXT_MAX];
 	int n;
 
@@ -53,7 +46,7 @@ static int line_print(FILE *f, const struct aa_line *line)
 			line->use[AA_ROLE_PROXY], line->use[AA_ROLE_REGISTRAR],
 			aa_wall_ms(), aa_line_hold_down(line),
 			pen ? pen->failures : 0,
-			pen ? left(pen->until, now) : 0);
+			aa_line_punished(line, AA_RANK_PRIMARY));
 	if (n < 0)
 		return ENOMEM;
 

@@ -18,6 +18,8 @@ import contextlib
 import os
 import re
 
+import pytest
+
 from lab.kamailio import RpcError, _Raw
 from lab.lab import DOMAIN
 from lab.netns import HOSTS as LAB_HOSTS
@@ -43,6 +45,16 @@ RECOVERY_S = {"E": 1, "D": 3}
 
 def other(rank):
     return BACKUP if rank == PRIMARY else PRIMARY
+
+
+def cells(every, sample):
+    """Parameters: all are for --all-rows, a sample is for other runs. What is
+    in the sample alone is not for --all-rows."""
+    def mark(c):
+        return (pytest.mark.all_rows if c not in sample else
+                pytest.mark.sample if c not in every else ())
+    return [pytest.param(*c, id="-".join(map(str, c)), marks=mark(c))
+            for c in dict.fromkeys([*sample, *every])]
 
 
 class Row:

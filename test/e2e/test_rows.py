@@ -8,7 +8,8 @@ By default a sample of the cells; --all-rows runs all of them.
 import pytest
 
 from helpers_rows import (AXES, BACKUP, HOSTS, IPS, KEEPALIVE_S, PRIMARY,
-                          RECOVERY_S, ROWS, TRANSACTION_S, TRANSPORTS, Row)
+                          RECOVERY_S, ROWS, TRANSACTION_S, TRANSPORTS, Row,
+                          cells)
 from lab import Timeout
 from lab.figures import figure
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
@@ -26,16 +27,6 @@ SAMPLE = (
     ("D2", None, "udp", 4, "hung"), ("D2", None, "tls", 6, "killed"),
     ("D3", None, "tls", 4, "hung"), ("D3", None, "tcp", 6, "hole"),
 )
-
-
-def cells(every, sample):
-    """Parameters: all are for --all-rows, a sample is for other runs. What is
-    in the sample alone is not for --all-rows."""
-    def mark(c):
-        return (pytest.mark.all_rows if c not in sample else
-                pytest.mark.sample if c not in every else ())
-    return [pytest.param(*c, id="-".join(map(str, c)), marks=mark(c))
-            for c in dict.fromkeys([*sample, *every])]
 
 
 def found_within(site, axis, fault):
