@@ -525,7 +525,7 @@ static void trust_init(const char *path)
 	err = aa_tlsguard_init(cafile, capath);
 	if (err)
 		warning("aastra: %s%s%s: no trusted certificates could be read"
-			" (%m): TLS servers are not verified\n", cafile,
+			" (%m): no TLS server is let in\n", cafile,
 			cafile[0] && capath[0] ? ", " : "", capath, err);
 }
 

@@ -17,12 +17,13 @@
 
 
 static struct {
-	X509_STORE *store;      /* trusted certificates, NULL: no checks    */
+	X509_STORE *store;      /* trusted certificates                     */
+	bool wanted;            /* servers are verified                     */
 	int index;              /* of the extra data, once and for all      */
 	const char *host;       /* of the connection that is being opened   */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {NULL, -1, NULL, "", ""};
+} guard = {NULL, false, -1, NULL, "", ""};
 
 
 static int verify_handler(int ok, X509_STORE_CTX *ctx)
@@ -41,6 +42,18 @@ static int verify_handler(int ok, X509_STORE_CTX *ctx)
 	}
 
 	return ok;
+}
+
+
+/* Whoever asks for checks that cannot be made lets nobody in */
+static int refuse_handler(int ok, X509_STORE_CTX *ctx)
+{
+	(void)ok;
+
+	X509_STORE_CTX_set_error(ctx, X509_V_ERR_UNSPECIFIED);
+	(void)verify_handler(0, ctx);
+
+	return 0;
 }
 
 
@@ -70,20 +83,18 @@ static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 	(void)argl;
 	(void)argp;
 
-	if (!guard.host || !guard.store)
+	if (!guard.host || !guard.wanted)
 		return;
 
 	host = OPENSSL_strdup(guard.host);
 
-	/* if any of it fails, nobody is let in */
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_handler);
 
-	if (!host || 1 != CRYPTO_set_ex_data(ad, idx, host) ||
+	if (!host || 1 != CRYPTO_set_ex_data(ad, idx, host) || !guard.store ||
 	    1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
 	    1 != SSL_set_min_proto_version(ssl, TLS1_2_VERSION) ||
 	    !name_set(ssl, guard.host))
-		(void)X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl),
-						  "invalid.", 0);
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, refuse_handler);
 }
 
 
@@ -103,10 +114,13 @@ static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 /**
  * Verify TLS servers from now on
  *
+ * Whoever asks for it gets it: where nothing could be read, no server is let
+ * in until that is mended.
+ *
  * @param cafile File of trusted certificates (PEM), may be NULL
  * @param capath Folder of them, hashed, may be NULL
  *
- * @return 0 if success, EINVAL if nothing could be read from there
+ * @return 0 if success, EINVAL if nothing could be read from there, ENOMEM
  */
 int aa_tlsguard_init(const char *cafile, const char *capath)
 {
@@ -119,6 +133,8 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 						   free_handler);
 	if (guard.index < 0)
 		return ENOMEM;
+
+	guard.wanted = true;
 
 	store = X509_STORE_new();
 	if (!store)
@@ -141,8 +157,9 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 void aa_tlsguard_close(void)
 {
 	X509_STORE_free(guard.store);
-	guard.store = NULL;
-	guard.host  = NULL;
+	guard.store  = NULL;
+	guard.wanted = false;
+	guard.host   = NULL;
 
 	if (guard.index >= 0) {
 		/* the handlers are in a module that can be unloaded */

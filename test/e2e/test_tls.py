@@ -1,6 +1,7 @@
 """TLS: the path moves, and only to servers that can show who they are."""
 
 import os
+import re
 
 import pytest
 
@@ -73,3 +74,23 @@ def test_not_asked_for(lab):
     p, _, phone = start(lab, [])
     phone.wait_registered()
     assert len(p.bindings("100")) == 1
+
+
+@pytest.mark.parametrize("what", ["missing", "rubbish"])
+def test_unreadable(lab, what):
+    """Trusted certificates that cannot be read: the phone says so, and trusts
+    nobody."""
+    path = os.path.join(lab.dir, "trusted.pem")
+    if what == "rubbish":
+        with open(path, "w") as f:
+            f.write("not a certificate\n")
+    p, b, phone = start(lab, ["sips_trusted_certificates " + path])
+    phone.proc.wait_for_line(re.escape(path) + ": no trusted certificates")
+
+    def refused():
+        flows = phone.state(1)["flows"]
+        return len(flows) == 2 and all(
+            f["state"] == "down" and "certificate refused" in f["error"]
+            for f in flows)
+    lab.until(refused, 10, "both refused")
+    assert p.bindings("100") == [] == b.bindings("100")
