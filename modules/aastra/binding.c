@@ -383,6 +383,12 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 		err = authenticate(b, msg);
 		if (!err)
 			return;
+
+		/* that is not the server's word about the credentials */
+		if (err == ENOMEM) {
+			failed(b, err, NULL);
+			return;
+		}
 		break;
 
 	case 423:

@@ -395,7 +395,7 @@ static void be_silent(struct place *pl)
  * Every account in the list has a number, in the order of the accounts file,
  * whether it becomes a line or not.
  */
-static void ua_appeared(struct ua *ua)
+static int ua_appeared(struct ua *ua)
 {
 	struct account *acc = ua_account(ua);
 	struct place *pl;
@@ -403,37 +403,38 @@ static void ua_appeared(struct ua *ua)
 
 	if (!ua || !acc || place_find_ua(ua) ||
 	    aa_line_find_ua(lines.phone, ua))
-		return;
+		return 0;
 
-	pl = place_alloc(ua, ++lines.count);
+	pl = place_alloc(ua, lines.count + 1);
 	if (!pl)
-		return;
+		return ENOMEM;
 
+	++lines.count;
 	facts_of(pl, acc);
 	pl->mwi = aa_compat_mwi_wished(acc);
 
 	if (aa_compat_account_prio(acc) > 0) {
 		info("aastra: %s has prio > 0 and is left to serreg\n",
 		     account_aor(acc));
-		return;
+		return 0;
 	}
 
 	if (aa_config_describes_line(lines.cfg, pl->n)) {
 		info("aastra: line %u is described by its user name: the"
 		     " account %s is ignored\n", pl->n, account_aor(acc));
 		place_remove(pl);
-		return;
+		return 0;
 	}
 
 	aa_config_check_line(lines.cfg, pl->n, &pl->facts);
 
 	if (!is_wanted(pl))
-		return;
+		return 0;
 
 	err = settings_of(pl, &pl->cfg);
 	if (!err && !pl->cfg.registers) {
 		be_silent(pl);
-		return;
+		return 0;
 	}
 	if (!err)
 		err = line_begin(pl, NULL, NULL);
@@ -443,6 +444,8 @@ static void ua_appeared(struct ua *ua)
 
 	if (lines.arranged)
 		work_soon(0);
+
+	return 0;
 }
 
 
@@ -464,12 +467,18 @@ void aa_lines_look(void)
 {
 	const struct le *le;
 	unsigned n = 0;
+	int err = 0;
 
-	for (le = list_head(uag_list()); le && n < ACCOUNTS_MAX;
+	/* the later ones wait for their turn, since the order is the number */
+	for (le = list_head(uag_list()); le && n < ACCOUNTS_MAX && !err;
 	     le = le->next, n++)
-		ua_appeared(le->data);
+		err = ua_appeared(le->data);
 
-	if (aa_config_max_line(lines.cfg) > lines.count)
+	if (err)
+		warning("aastra: an account could not be looked at (%m)\n",
+			err);
+
+	if (err || aa_config_max_line(lines.cfg) > lines.count)
 		tmr_start(&lines.tmr, LOOK_MS, look_handler, NULL);
 }
 

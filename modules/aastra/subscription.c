@@ -42,6 +42,7 @@ enum {
 	LINGER_MS      = 500,   /* for the last NOTIFY                      */
 	NOTIFY_WAIT_MS = 32000, /* Timer N, RFC 6665 4.1.2.4                */
 	REFRESH_MIN_MS = 500,
+	MISSED_MS      = 1000,  /* a NOTIFY that memory was too short for   */
 	STEADY_MS      = 30000, /* lived so long: not a failure             */
 	BACKOFF_MIN_MS = 5000,
 	BACKOFF_MAX_MS = 1800000,
@@ -132,6 +133,7 @@ struct leg {
 	bool leaving;
 	bool answered;          /* the farewell was                         */
 	bool terminated;        /* the server has said the last word        */
+	bool missed;            /* a NOTIFY that there was no memory for    */
 	bool detour;            /* goes over another path than it was made  */
 	uint32_t lseq;          /* then: its CSeq                           */
 };
@@ -1024,6 +1026,20 @@ static void expires_set(struct leg *leg, uint32_t expires)
 }
 
 
+/* There was no memory for a NOTIFY: a refresh brings the whole state again */
+static void missed(struct leg *leg)
+{
+	leg->missed = true;
+
+	if (!leg->confirmed || !leg->sub || leg->leaving)
+		return;
+
+	leg->missed = false;
+	leg->refresh_at = MIN(leg->refresh_at, aa_now_ms() + MISSED_MS);
+	leg_timer(leg);
+}
+
+
 static void refresh(void *arg)
 {
 	struct leg *leg = arg;
@@ -1125,7 +1141,10 @@ static void confirmed(struct leg *leg, const struct sip_msg *msg)
 	}
 
 	expires_set(leg, expires);
-	leg_timer(leg);
+	if (leg->missed)
+		missed(leg);
+	else
+		leg_timer(leg);
 }
 
 
@@ -1267,6 +1286,20 @@ static int leg_alloc(struct leg **legp, struct aa_subs *subs,
 }
 
 
+/* Whom to ask, on the path in force */
+static int target_set(struct sub *sub)
+{
+	char target[URI_SIZE];
+	int err;
+
+	err = target_print(target, sizeof(target), sub, sub->subs->path);
+	if (err)
+		return err;
+
+	return str_set(&sub->target, target);
+}
+
+
 /* A new dialog over the path in force */
 static void begin(void *arg)
 {
@@ -1275,12 +1308,18 @@ static void begin(void *arg)
 	struct leg *leg;
 	int err;
 
-	if (subs->suspended || subs->ended || !subs->path || !sub->target)
+	if (subs->suspended || subs->ended || !subs->path || sub->given_up)
 		return;
 
 	sub->leg = mem_deref(sub->leg);
 	sub->retry_at = 0;
 	tmr_cancel(&sub->tmr);
+
+	/* there was no memory for it */
+	if (!sub->target && target_set(sub)) {
+		try_again(sub, backoff(sub));
+		return;
+	}
 
 	err = leg_alloc(&leg, subs, subs->path, sub->event);
 	if (err) {
@@ -1536,19 +1575,21 @@ static bool lamp_handler(const struct aa_notify_res *res, void *arg)
 
 	lamp->listed = true;
 
-	if (str_isset(res->name))
-		(void)str_set(&lamp->name, res->name);
+	if (str_isset(res->name) && str_set(&lamp->name, res->name))
+		return true;
 
 	/* nothing was said is not the same as nothing is */
 	if (!str_isset(res->value))
 		return false;
 
-	(void)str_set(&lamp->note, res->note);
+	if (str_set(&lamp->note, res->note))
+		return true;
 
 	if (str_same(lamp->value, res->value))
 		return false;
 
-	(void)str_set(&lamp->value, res->value);
+	if (str_set(&lamp->value, res->value))
+		return true;
 
 	if (sub->subs->h) {
 		lamp_info(&si, sub, lamp);
@@ -1560,7 +1601,7 @@ static bool lamp_handler(const struct aa_notify_res *res, void *arg)
 }
 
 
-static void lamps_take(struct sub *sub, const struct aa_notify *n)
+static int lamps_take(struct sub *sub, const struct aa_notify *n)
 {
 	struct le *le;
 	char buf[32];
@@ -1571,7 +1612,9 @@ static void lamps_take(struct sub *sub, const struct aa_notify *n)
 		lamp->listed = false;
 	}
 
-	(void)aa_notify_apply(n, lamp_handler, sub);
+	/* those that were not reached are not gone */
+	if (aa_notify_apply(n, lamp_handler, sub))
+		return ENOMEM;
 
 	le = list_head(&sub->lampl);
 	while (le) {
@@ -1585,21 +1628,21 @@ static void lamps_take(struct sub *sub, const struct aa_notify *n)
 	sub->list = true;
 	(void)re_snprintf(buf, sizeof(buf), "%u members",
 			  list_count(&sub->lampl));
-	(void)str_set(&sub->value, buf);
+
+	return str_set(&sub->value, buf);
 }
 
 
-static void value_take(struct sub *sub, const struct aa_notify *n,
+static int value_take(struct sub *sub, const struct aa_notify *n,
 		       const struct pl *body)
 {
 	const char *value = aa_notify_value(n);
 	char *text;
 	bool changed;
+	int err;
 
-	if (aa_notify_is_list(n)) {
-		lamps_take(sub, n);
-		return;
-	}
+	if (aa_notify_is_list(n))
+		return lamps_take(sub, n);
 
 	if (sub->list) {
 		list_flush(&sub->lampl);
@@ -1608,8 +1651,10 @@ static void value_take(struct sub *sub, const struct aa_notify *n,
 
 	changed = str_isset(value) && !str_same(sub->value, value);
 	if (str_isset(value)) {
-		(void)str_set(&sub->value, value);
-		(void)str_set(&sub->note, aa_notify_note(n));
+		err  = str_set(&sub->value, value);
+		err |= str_set(&sub->note, aa_notify_note(n));
+		if (err)
+			return ENOMEM;
 	}
 
 	if (changed)
@@ -1618,13 +1663,16 @@ static void value_take(struct sub *sub, const struct aa_notify *n,
 	if (0 == str_casecmp(sub->event, "message-summary") ||
 	    !aa_notify_accept(sub->event)) {
 
-		if (pl_strdup(&text, body))
-			return;
+		err = pl_strdup(&text, body);
+		if (err)
+			return err;
 
 		tell(sub, aa_notify_accept(sub->event) ? AA_SUB_EV_MWI
 		     : AA_SUB_EV_BODY, text, 0);
 		mem_deref(text);
 	}
+
+	return 0;
 }
 
 
@@ -1739,12 +1787,13 @@ static void notified(struct leg *leg, const struct substate *ss,
 {
 	struct sub *sub = leg->sub;
 	const bool live = is_live(leg);
+	int err = 0;
 
 	if (ss->state == AA_SUB_TERMINATED) {
 		leg->terminated = true;
 
 		if (body->l)
-			value_take(sub, leg->notify, body);
+			(void)value_take(sub, leg->notify, body);
 
 		if (live) {
 			terminated(sub, leg, ss);
@@ -1771,13 +1820,16 @@ static void notified(struct leg *leg, const struct substate *ss,
 	spoken(sub, leg);
 
 	if (body->l)
-		value_take(sub, leg->notify, body);
+		err = value_take(sub, leg->notify, body);
 
 	if (!live)
 		return;
 
 	moved(sub, true);
 	tell_state(sub, "");
+
+	if (err)
+		missed(leg);
 
 	if (!leg->subs->suspended && aa_notify_gap(leg->notify) &&
 	    !leg->req)
@@ -1885,6 +1937,13 @@ static void notify(struct leg *leg, const struct sip_msg *msg)
 
 	if (!sip_dialog_established(leg->dlg)) {
 		err = sip_dialog_create(leg->dlg, msg);
+		if (err == ENOMEM) {
+			(void)sip_treply(NULL, subs->sip, msg, 500,
+					 "Server Internal Error");
+			if (!leg->leaving)
+				missed(leg);
+			return;
+		}
 		if (err) {
 			(void)sip_treply(NULL, subs->sip, msg, 400,
 					 "Bad Contact Header");
@@ -1932,8 +1991,11 @@ static void notify(struct leg *leg, const struct sip_msg *msg)
 				  "NOTIFY refused: %u %s", scode, reason);
 		reply(leg, msg, scode, reason);
 
-		if (ss.state != AA_SUB_TERMINATED)
+		if (ss.state != AA_SUB_TERMINATED) {
+			if (err == ENOMEM)
+				missed(leg);
 			return;
+		}
 	}
 	else {
 		reply(leg, msg, 200, "OK");
@@ -2216,7 +2278,6 @@ static bool path_same(const struct path *path, const struct aa_subs_path *prm)
 static void sub_move(struct sub *sub, bool works, bool first)
 {
 	struct aa_subs *subs = sub->subs;
-	char target[URI_SIZE];
 	int err;
 
 	tmr_cancel(&sub->tmr);
@@ -2231,13 +2292,11 @@ static void sub_move(struct sub *sub, bool works, bool first)
 
 	sub->moving = !first;
 
-	err = target_print(target, sizeof(target), sub, subs->path);
-	if (!err)
-		err = str_set(&sub->target, target);
-	if (err) {
+	sub->target = mem_deref(sub->target);
+	err = target_set(sub);
+	if (err && err != ENOMEM) {
 		(void)re_snprintf(sub->error, sizeof(sub->error),
 				  "%s: not a URI to subscribe to", sub->key);
-		sub->target   = mem_deref(sub->target);
 		sub->given_up = true;
 		sub->moving   = false;
 		return;

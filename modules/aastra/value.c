@@ -73,8 +73,10 @@ static int set_value(struct aa_value *v, const char *val)
 	int err;
 
 	err = str_dup(&str, val);
-	if (err)
+	if (err) {
+		v->err = err;
 		return err;
+	}
 
 	mem_deref(v->val);
 	v->val = str;
@@ -645,7 +647,11 @@ int aa_value_init(struct aa_value *v, const struct aa_key *key,
 
 	v->state = check(v);
 
-	return 0;
+	err = v->err;
+	if (err)
+		aa_value_reset(v);
+
+	return err;
 }
 
 

@@ -26,6 +26,7 @@ struct aa_value {
 	const struct aa_key *key;
 	char *val;              /**< as written, then in its normal form    */
 	char *why;              /**< what is wrong, for the finding         */
+	int err;                /**< memory ran out while it was checked    */
 };
 
 
