@@ -60,6 +60,8 @@ int  aa_binding_register(struct aa_binding *b);
 int  aa_binding_unregister(struct aa_binding *b);
 int  aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
 			struct aa_conn *conn);
+int  aa_binding_auth_from(struct aa_binding *b,
+			  const struct aa_binding *from);
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg);
 void aa_binding_halt(struct aa_binding *b);

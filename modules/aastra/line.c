@@ -1859,6 +1859,8 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	line->asked    = path->asked;
 	path->turn     = aa_flow_turn(path->flow);
 	err = hop_over(line, path->b, path);
+	if (!err && line->cur && line->cur != path)
+		(void)aa_binding_auth_from(path->b, line->cur->b);
 	if (!err)
 		err = aa_binding_register(path->b);
 	if (!err)

@@ -31,3 +31,27 @@ def test_nothing_waits_for_the_first_check(lab):
     register = next(e for e in seen if e.sip and e.method == "REGISTER")
     assert register.request
     assert register.t - check.t < RTT_MS / 2000
+
+
+def test_a_known_nonce_saves_a_round_trip(lab):
+    """Behind both edges is one registrar, which knows the nonce that it gave
+    over the other one: the REGISTER brings its digest along and is not
+    challenged again."""
+    site, seen = moved(lab)
+    requests = [e for e in seen if e.sip and e.method == "REGISTER"
+                and e.request and e.expires]
+    assert len(requests) == 1
+    assert "Digest" in requests[0].header("authorization", "")
+
+
+def test_a_nonce_of_another_server_is_not_offered(lab):
+    """Each of the two has its own: the first REGISTER comes without a
+    digest."""
+    site = Site(lab, "E2")
+    site.start()
+    t = lab.now()
+    site.primary.kill()
+    lab.wire.wait_sip("REGISTER", status=200, src="backup", dst="phone",
+                      after=t, match=lambda e: e.expires)
+    first = site.registers("backup", after=t)[0]
+    assert first.header("authorization") is None

@@ -2307,6 +2307,20 @@ int aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
 }
 
 
+int aa_binding_auth_from(struct aa_binding *b, const struct aa_binding *from)
+{
+	if (!b || b->req)
+		return EINVAL;
+
+	if (!from || !from->authed || from->target != b->target)
+		return ENOENT;
+
+	b->authed = true;
+
+	return 0;
+}
+
+
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg)
 {
