@@ -199,16 +199,26 @@ void aa_callmove_closed(struct aa_line *line, const struct call *call,
 static int redial_uri(char **urip, const struct attempt *a)
 {
 	const struct uri *aor = account_luri(aa_account_prim(a->line->acc));
-	struct uri uri;
+	const struct uri *now = account_luri(ua_account(
+		aa_account_shown(a->line->acc)));
+	struct uri uri, to;
 	struct pl pl;
 
 	pl_set_str(&pl, a->uri);
 
-	if (0 == uri_decode(&uri, &pl) && pl_isset(&uri.user) &&
-	    0 == pl_casecmp(&uri.host, &aor->host))
-		return pl_strdup(urip, &uri.user);
+	if (uri_decode(&uri, &pl) || !pl_isset(&uri.user) ||
+	    0 != pl_casecmp(&uri.host, &aor->host))
+		return str_dup(urip, a->uri);
 
-	return str_dup(urip, a->uri);
+	/* only baresip 1.0.0 would complete a bare user by itself */
+	memset(&to, 0, sizeof(to));
+	pl_set_str(&to.scheme, "sip");
+	to.user = uri.user;
+	to.host = now->host;
+	to.af   = now->af;
+	to.port = now->port;
+
+	return re_sdprintf(urip, "%H", uri_encode, &to);
 }
 
 

@@ -5,7 +5,9 @@
  * with it.  libre offers no way in, but OpenSSL does: whoever owns an index of
  * the extra data of an SSL object is called for each new one.  libre makes it
  * within the call that sends the first request of a connection, and that
- * request is ours, so the name of the server is known at that moment.
+ * request is ours, so the name of the server is known.  It is set up when that
+ * call has returned: from version 3.2 on, OpenSSL calls before the object is
+ * complete, and the handshake begins no sooner than the event loop runs.
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -21,9 +23,10 @@ static struct {
 	bool wanted;            /* servers are verified                     */
 	int index;              /* of the extra data, once and for all      */
 	const char *host;       /* of the connection that is being opened   */
+	SSL *ssl;               /* made for it                              */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {NULL, false, -1, NULL, "", ""};
+} guard = {NULL, false, -1, NULL, NULL, "", ""};
 
 
 static int verify_handler(int ok, X509_STORE_CTX *ctx)
@@ -74,38 +77,49 @@ static bool name_set(SSL *ssl, const char *host)
 }
 
 
-static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
-			long argl, void *argp)
+static void ssl_setup(SSL *ssl)
 {
-	SSL *ssl = parent;
-	char *host;
-	(void)ptr;
-	(void)argl;
-	(void)argp;
-
-	if (!guard.host || !guard.wanted)
-		return;
-
-	host = OPENSSL_strdup(guard.host);
+	char *host = OPENSSL_strdup(guard.host);
 
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_handler);
 
-	if (!host || 1 != CRYPTO_set_ex_data(ad, idx, host) || !guard.store ||
+	if (!host || 1 != SSL_set_ex_data(ssl, guard.index, host)) {
+		OPENSSL_free(host);
+		host = NULL;
+	}
+
+	if (!host || !guard.store ||
 	    1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
 	    1 != SSL_set_min_proto_version(ssl, TLS1_2_VERSION) ||
-	    !name_set(ssl, guard.host))
+	    !name_set(ssl, host))
 		SSL_set_verify(ssl, SSL_VERIFY_PEER, refuse_handler);
+}
+
+
+static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
+			long argl, void *argp)
+{
+	(void)ptr;
+	(void)ad;
+	(void)idx;
+	(void)argl;
+	(void)argp;
+
+	if (guard.host && guard.wanted)
+		guard.ssl = parent;
 }
 
 
 static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 			 long argl, void *argp)
 {
-	(void)parent;
 	(void)ad;
 	(void)idx;
 	(void)argl;
 	(void)argp;
+
+	if (parent == guard.ssl)
+		guard.ssl = NULL;
 
 	OPENSSL_free(ptr);
 }
@@ -160,6 +174,7 @@ void aa_tlsguard_close(void)
 	guard.store  = NULL;
 	guard.wanted = false;
 	guard.host   = NULL;
+	guard.ssl    = NULL;
 
 	if (guard.index >= 0) {
 		/* the handlers are in a module that can be unloaded */
@@ -177,13 +192,18 @@ void aa_tlsguard_close(void)
  */
 void aa_tlsguard_begin(const char *host)
 {
+	guard.ssl  = NULL;
 	guard.host = host;
 }
 
 
-/** The request has been sent */
+/** The request has been sent, or could not be sent */
 void aa_tlsguard_end(void)
 {
+	if (guard.ssl)
+		ssl_setup(guard.ssl);
+
+	guard.ssl  = NULL;
 	guard.host = NULL;
 }
 

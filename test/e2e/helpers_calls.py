@@ -9,7 +9,7 @@ import os
 import re
 import wave
 
-from lab.baresip import SYSTEM_MODULES
+from lab.baresip import modules_of
 from lab.lab import DOMAIN
 
 OTHER = "other.example.org"     # a domain that only the servers know
@@ -297,7 +297,10 @@ class Call:
     def hold(self, off=False):
         """Hold (or resume) at the phone; True if the far end agreed."""
         t = self.lab.now()
-        self.phone.cmd("resume" if off else "hold")
+        if off:
+            self.phone.resume()
+        else:
+            self.phone.cmd("hold")
         sent = self.lab.wire.wait_sip("INVITE", request=True, src="phone",
                                       after=t)
         assert ("a=sendonly" in sent.body) == (not off), sent.body
@@ -362,9 +365,9 @@ def all_modules(lab):
     path = os.path.join(lab.dir, "all-modules")
     if not os.path.isdir(path):
         os.makedirs(path)
-        for m in os.listdir(SYSTEM_MODULES):
-            os.symlink(os.path.join(SYSTEM_MODULES, m),
-                       os.path.join(path, m))
+        system = modules_of(lab.binary)
+        for m in os.listdir(system):
+            os.symlink(os.path.join(system, m), os.path.join(path, m))
         os.symlink(lab.module, os.path.join(path, "aastra.so"))
     return path
 

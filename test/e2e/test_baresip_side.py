@@ -13,14 +13,26 @@ from lab.ctrl import CommandError
 both_rows = pytest.mark.parametrize("row", ["E3", "E2"])
 
 
+class Any:
+    """Equal to everything."""
+
+    def __eq__(self, other):
+        return True
+
+    def __repr__(self):
+        return "any"
+
+
 def entries(phone):
     """The user agents as the menu lists them: (is it current?, AOR,
-    status)."""
+    status). Only baresip 1.0.0 has a current one."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", phone.cmd("reginfo"))
-    rows = re.findall(r"^([> ]) (sip:\S+) +(OK|ERR|zzz)?", text, re.M)
+    rows = re.findall(r"^(?:([> ])|\d+ -) (sip:\S+) +"
+                      r"(?:FB-)?(OK|ERR|zzz)?", text, re.M)
     count = int(re.search(r"User Agents \((\d+)\)", text)[1])
     assert count == len(rows), text
-    return [(mark == ">", aor, status) for mark, aor, status in rows]
+    return [(mark == ">" if phone.has_current else Any(), aor, status)
+            for mark, aor, status in rows]
 
 
 def shows(w, want):
@@ -44,7 +56,8 @@ def test_one_entry(lab, row, transport):
         assert server == w.registrar(rank).name
         assert 3500 < expires <= 3600
         assert w.phone.cmd("uafind " + aor).strip() == "ua: " + aor
-        assert w.phone.cmd("uanext").strip() == "ua: " + aor
+        if w.phone.has_current:
+            assert w.phone.cmd("uanext").strip() == "ua: " + aor
         assert w.state()["aor"] == aor
         assert [x["line"] for x in w.phone.state()["lines"]] == [1]
         if row == "E2":
@@ -62,6 +75,10 @@ def test_one_entry(lab, row, transport):
         assert e["accountaor"] in (w.aor("primary"), w.aor("backup"))
     if row == "E3":
         assert {e.type for e in told} <= {"REGISTERING", "REGISTER_OK"}
+
+
+# 1.0.0 has no events of modules: they carry the first number without a name
+MODULE_EVENT = {True: "?", False: "MODULE"}
 
 
 @both_rows
@@ -84,7 +101,8 @@ def test_events_of_a_move(lab, row):
         own = w.phone.wait_event(
             after=t, match=lambda e: e.param.startswith("aastra,%s,"
                                                         % event))
-        assert own["class"] == "other" and own.type == "?"
+        assert own["class"] == "other"
+        assert own.type == MODULE_EVENT[w.phone.has_current]
         assert re.match(r"aastra,%s,line=1 to=%s took=\d+ reason=\S"
                         % (event, rank), own.param), own.param
 
@@ -164,6 +182,8 @@ def test_order_and_current_line(lab, row, current):
     def uanext():
         """uanext goes round in the order of the list."""
         order = [e[1] for e in right()]
+        if not w.phone.has_current:
+            return
         found = [w.phone.cmd("uanext").split()[1] for _ in order]
         at = order.index(found[0])
         assert found == order[at:] + order[:at]
@@ -688,7 +708,7 @@ def test_rmmod_and_insmod(lab, row, stage):
             no_bindings(w)
     if call and call_is_up(call):
         call.assert_audio()
-        w.phone.cmd("hangup")
+        w.phone.hangup()
     if call:
         gone_from(w, call)
     if rank == "primary" and stage != "moving":

@@ -99,7 +99,7 @@ def test_ends_and_begins_at_every_stage(lab, row, transport):
             if action == "rmmod":
                 w.phone.cmd("rmmod aastra")
                 w.phone.cmd("insmod aastra")
-                w.phone.cmd("hangup")
+                w.phone.hangup()
             else:
                 found = [x for x in w.phone.reginfo() if x != stays]
                 assert len(found) == 1

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <cmocka.h>
 #include <re.h>
+#include "compat.h"
 #include "progkey.h"
 
 

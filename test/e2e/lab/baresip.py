@@ -1,16 +1,39 @@
 """A real baresip on a host of the lab, driven over ctrl_tcp."""
 
+import functools
 import json
 import os
 import re
 import shutil
+import subprocess
 import uuid as uuids
 
 from . import wait
-from .ctrl import Ctrl
+from .ctrl import CommandError, Ctrl
 from .proc import Proc
 
 SYSTEM_MODULES = "/usr/lib/baresip/modules"
+
+
+def modules_of(binary):
+    """Folder of the modules that came with a baresip: beside it, else the
+    system's."""
+    path = os.path.realpath(shutil.which(binary) or binary)
+    beside = os.path.join(os.path.dirname(path), "../lib/baresip/modules")
+    return (os.path.normpath(beside) if os.path.isdir(beside)
+            else SYSTEM_MODULES)
+
+
+@functools.lru_cache
+def version_of(binary):
+    """Version of a baresip, (1, 0, 0) for instance."""
+    p = subprocess.run([binary, "-h"], text=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    m = re.search(r"baresip v(\d+)\.(\d+)\.(\d+)", p.stdout)
+    if not m:
+        raise RuntimeError("%s does not say its version:\n%s"
+                           % (binary, p.stdout[:500]))
+    return tuple(int(x) for x in m.groups())
 
 BASE_CONFIG = """\
 net_interface           eth0
@@ -42,7 +65,7 @@ class Baresip:
 
     def __init__(self, host, log_dir, accounts, config=(), modules=(),
                  app_modules=(), aastra=None, contacts=(), name=None,
-                 wrapper=(), binary="baresip", system_modules=SYSTEM_MODULES,
+                 wrapper=(), binary="baresip", system_modules=None,
                  args=(), files=None, env=None, uuid=None):
         self.host = host
         self.name = name or "baresip-" + host.name
@@ -55,7 +78,7 @@ class Baresip:
         self.contacts = list(contacts)
         self.wrapper = list(wrapper)
         self.binary = binary
-        self.system_modules = system_modules
+        self.system_modules = system_modules or modules_of(binary)
         self.args = list(args)
         self.files = dict(files or {})
         self.env = dict(env or {})
@@ -63,6 +86,7 @@ class Baresip:
         self.uuid = uuid or str(uuids.uuid5(uuids.NAMESPACE_DNS, self.name))
         self.proc = None
         self.ctrl = None
+        self._selected = None
 
     def __repr__(self):
         return "<%s>" % self.name
@@ -76,7 +100,8 @@ class Baresip:
         lines = [x for x in BASE_CONFIG.splitlines() if _key(x) not in own]
         lines.append("module_path " + self._module_path())
         lines += ["module " + m for m in [*MODULES, *self.modules]]
-        lines.append("module_tmp uuid.so")
+        lines.append(("module uuid.so" if version_of(self.binary) >= (2, 0, 0)
+                      else "module_tmp uuid.so"))
         apps = list(APP_MODULES)
         if self.aastra:
             apps.insert(apps.index("account.so"), "aastra.so")
@@ -204,10 +229,27 @@ class Baresip:
 
     # -- commands and events -------------------------------------------------
 
+    @property
+    def version(self):
+        return version_of(self.binary)
+
+    @property
+    def has_current(self):
+        """Is there a current user agent, which commands act on? (1.0.0)"""
+        return self.version < (1, 1, 0)
+
     def cmd(self, line, timeout=5.0):
-        """Run a command: "name" or "name parameters"."""
+        """Run a command: "name" or "name parameters".
+
+        Where baresip has no current user agent, dial gets the place of the
+        one that uafind found last."""
         command, _, params = line.partition(" ")
-        return self.ctrl.cmd(command, params or None, timeout)
+        if command == "dial" and self._selected is not None:
+            params += " %d" % self._selected
+        text = self.ctrl.cmd(command, params or None, timeout)
+        if command == "uafind" and not self.has_current:
+            self._selected = list(self.reginfo()).index(params)
+        return text
 
     def state(self, line=None):
         """The JSON of aastra_state, as Python values; of one line if named."""
@@ -259,7 +301,28 @@ class Baresip:
         return self.cmd("accept")
 
     def hangup(self):
-        return self.cmd("hangup")
+        """End the call that began last, if there is one."""
+        if self.has_current:
+            return self.cmd("hangup")
+        left = self.open_calls()
+        return self.cmd("hangup " + left[-1]) if left else ""
+
+    def open_calls(self):
+        """Call-IDs of the calls that there are, the oldest first."""
+        ids = {e["id"]: True for e in self.find_events()
+               if e.type.startswith("CALL_") and e.get("id")}
+        for e in self.find_events("CALL_CLOSED"):
+            ids.pop(e.get("id"), None)
+        return list(ids)
+
+    def resume(self):
+        try:
+            return self.cmd("resume")
+        except CommandError:
+            # 1.1.0 says so when there is no other call, and has resumed it
+            if self.version[:2] != (1, 1):
+                raise
+            return ""
 
     def calls(self):
         """The text of listcalls, without colours."""
