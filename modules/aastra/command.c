@@ -16,6 +16,8 @@
 #include "subscription.h"
 #include "lines.h"
 #include "seen.h"
+#include "table.h"
+#include "explain.h"
 
 
 /* "N", or nothing where that is allowed: 0 */
@@ -78,7 +80,7 @@ static int cmd_status(struct re_printf *pf, void *arg)
 	struct aa_line *line;
 	int err = line_arg(pf, arg, true, &line);
 
-	return err ? err : aa_status_print(pf, aa_module_phone(), line);
+	return err ? err : aa_table_status(pf, aa_module_phone(), line);
 }
 
 
@@ -96,7 +98,17 @@ static int cmd_history(struct re_printf *pf, void *arg)
 	struct aa_line *line;
 	int err = line_arg(pf, arg, true, &line);
 
-	return err ? err : aa_status_history(pf, aa_module_phone(), line);
+	return err ? err : aa_table_history(pf, aa_module_phone(),
+					    line ? line->cfg.line : 0);
+}
+
+
+static int cmd_explain(struct re_printf *pf, void *arg)
+{
+	struct aa_line *line;
+	int err = line_arg(pf, arg, false, &line);
+
+	return err ? err : aa_explain_print(pf, line);
 }
 
 
@@ -276,24 +288,34 @@ static int cmd_metrics(struct re_printf *pf, void *arg)
 
 
 static const struct cmd cmdv[] = {
-{"aastra_subscribe", 0, CMD_PRM, "Aastra: subscribe line to event uri",
-							     cmd_subscribe },
-{"aastra_unsubscribe", 0, CMD_PRM, "Aastra: end such a subscription",
-							     cmd_unsubscribe},
-{"aastra_status",   0, CMD_PRM, "Aastra: status of [line]",  cmd_status   },
-{"aastra_state",    0, CMD_PRM, "Aastra: state as JSON",     cmd_state    },
-{"aastra_history",  0, CMD_PRM, "Aastra: latest changes",    cmd_history  },
-{"aastra_failover", 0, CMD_PRM, "Aastra: hold line on backup", cmd_failover},
-{"aastra_failback", 0, CMD_PRM, "Aastra: hold line on primary",
-							     cmd_failback },
-{"aastra_auto",     0, CMD_PRM, "Aastra: let line choose",   cmd_auto     },
-{"aastra_config",   0, CMD_PRM, "Aastra: keys in force of [line]",
-							     cmd_config   },
-{"aastra_reload",   0, 0,       "Aastra: read configuration again",
-							     cmd_reload   },
-{"aastra_metrics",  0, 0,       "Aastra: metrics for Prometheus",
-							     cmd_metrics  },
-{"aastra_probe",    0, CMD_PRM, "Aastra: try failed servers", cmd_probe   },
+
+{"aastra_status",      0, CMD_PRM, "[N]  Lines, their servers and lamps",
+							cmd_status      },
+{"aastra_state",       0, CMD_PRM, "[N]  The same and more, as JSON",
+							cmd_state       },
+{"aastra_history",     0, CMD_PRM, "[N]  Latest changes, oldest first",
+							cmd_history     },
+{"aastra_explain",     0, CMD_PRM, "N  Why line N is where it is",
+							cmd_explain     },
+{"aastra_config",      0, CMD_PRM, "[N]  Keys in force, and where from",
+							cmd_config      },
+{"aastra_metrics",     0, 0,       "Metrics for Prometheus",
+							cmd_metrics     },
+{"aastra_failover",    0, CMD_PRM, "N  Hold line N on its backup",
+							cmd_failover    },
+{"aastra_failback",    0, CMD_PRM, "N  Hold line N on its primary",
+							cmd_failback    },
+{"aastra_auto",        0, CMD_PRM, "N  Let line N choose again",
+							cmd_auto        },
+{"aastra_probe",       0, CMD_PRM, "[N]  Try failed servers now",
+							cmd_probe       },
+{"aastra_reload",      0, 0,       "Read the configuration again",
+							cmd_reload      },
+{"aastra_subscribe",   0, CMD_PRM, "N EVENT URI  Watch URI on line N",
+							cmd_subscribe   },
+{"aastra_unsubscribe", 0, CMD_PRM, "N EVENT URI  Watch it no more",
+							cmd_unsubscribe },
+
 };
 
 

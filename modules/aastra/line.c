@@ -634,7 +634,13 @@ static enum aa_avail avail(const struct aa_line *line, enum aa_role role,
 }
 
 
-static void policy_input(struct aa_policy_in *in, const struct aa_line *line)
+/**
+ * What a line knows of its servers, as the policy takes it
+ *
+ * @param in   Set to what is known
+ * @param line Line
+ */
+void aa_line_policy_in(struct aa_policy_in *in, const struct aa_line *line)
 {
 	const uint64_t now = aa_now_ms();
 	int role, rank;
@@ -1210,8 +1216,16 @@ static struct aa_path *path_reuse(struct aa_line *line,
 /* ---- a path comes into force ------------------------------------------ */
 
 
-static const char *use_name(const struct aa_line *line,
-			    const enum aa_rank *use)
+/**
+ * Name what is in force
+ *
+ * @param line Line
+ * @param use  Rank of each role
+ *
+ * @return "primary", "backup", or both where proxy and registrar differ
+ */
+const char *aa_line_use_name(const struct aa_line *line,
+			     const enum aa_rank *use)
 {
 	static const char *const namev[2][2] = {
 		{"primary", "proxy primary, registrar backup"},
@@ -1236,7 +1250,7 @@ static const char *use_name(const struct aa_line *line,
 static const char *path_name(const struct aa_line *line,
 			     const struct aa_path *path)
 {
-	return use_name(line, path->use);
+	return aa_line_use_name(line, path->use);
 }
 
 
@@ -1670,12 +1684,12 @@ static void tell_flow(struct aa_line *line, enum aa_role role,
 
 	if (same_use(out->use, line->use))
 		(void)re_snprintf(decision, sizeof(decision), "stays on the"
-				  " %s: %s", use_name(line, line->use),
+				  " %s: %s", aa_line_use_name(line, line->use),
 				  aa_why_text(out->why[role]));
 	else {
 		move_why(why, sizeof(why), line, line->use, out->use);
 		(void)re_snprintf(decision, sizeof(decision),
-				  "to the %s: %s", use_name(line, out->use),
+				  "to the %s: %s", aa_line_use_name(line, out->use),
 				  why);
 	}
 
@@ -2234,7 +2248,7 @@ static void line_run(struct aa_line *line)
 	note_flows(line);
 	drop_dead_requests(line);
 
-	policy_input(&in, line);
+	aa_line_policy_in(&in, line);
 	aa_policy_decide(&out, &in);
 	wait_for_proxy(line, &out);
 #ifdef AASTRA_NO_FAILOVER

@@ -166,6 +166,9 @@ uint64_t aa_line_punished(const struct aa_line *line, enum aa_rank rank);
 bool aa_line_registered(const struct aa_line *line);
 uint64_t aa_line_hold_down(const struct aa_line *line);
 enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);
+void aa_line_policy_in(struct aa_policy_in *in, const struct aa_line *line);
+const char *aa_line_use_name(const struct aa_line *line,
+			     const enum aa_rank *use);
 const char *aa_line_aor(const struct aa_line *line);
 struct aa_flow *aa_line_flow(const struct aa_line *line, enum aa_role role,
 			     enum aa_rank rank);

@@ -1,5 +1,5 @@
 /**
- * @file status.h  What is, for people and for programs
+ * @file status.h  What is, for programs
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -11,13 +11,9 @@ struct aa_phone;
 struct aa_line;
 
 
-int aa_status_print(struct re_printf *pf, const struct aa_phone *phone,
-		    const struct aa_line *only);
 int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
 		   const struct aa_line *only);
 int aa_status_history_json(struct re_printf *pf, const struct aa_phone *phone,
 			   uint32_t line, uint64_t since, uint32_t max);
-int aa_status_history(struct re_printf *pf, const struct aa_phone *phone,
-		      const struct aa_line *only);
 
 #endif

@@ -240,7 +240,7 @@ def test_a_call_on_one_line_while_both_move(lab, row):
 
 OPTIONAL = ["aastra_status", "aastra_state", "aastra_history", "aastra_probe",
             "aastra_config"]
-NEEDED = ["aastra_failover", "aastra_failback", "aastra_auto"]
+NEEDED = ["aastra_failover", "aastra_failback", "aastra_auto", "aastra_explain"]
 BAD = ["0", "2", "x", "1x", "x1", "-1", "+1", "1 2", "1,2", "1.0", "0x1",
        "99999", "18446744073709551617", "one", "%s%n", "1;", "1\"",
        "x" * 900]
