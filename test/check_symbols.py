@@ -26,7 +26,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # What the module may lean on, besides baresip itself
 ALLOWED = re.compile(
-    r"^(libre|librem|libbaresip|libssl|libcrypto|libexpat|libxml2"
+    r"^(libre|librem|libbaresip|libssl|libcrypto|libcurl|libexpat|libxml2"
     r"|libc|libm|libdl|libpthread|librt|libresolv|ld-linux[^.]*"
     r"|libasan|libubsan)\.so(\.|$)")
 

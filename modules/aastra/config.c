@@ -820,6 +820,29 @@ const char *aa_config_lost(const struct aa_config *old,
 
 
 /**
+ * How many keys were in a file?
+ *
+ * @param cfg  Configuration
+ * @param name Name of the file, as in findings
+ *
+ * @return Number of entries that are keys of the table
+ */
+uint32_t aa_config_keys(const struct aa_config *cfg, const char *name)
+{
+	const struct le *le;
+
+	for (le = cfg ? list_head(&cfg->sourcel) : NULL; le; le = le->next) {
+		const struct aa_source *src = le->data;
+
+		if (!str_cmp(src->name, name))
+			return src->keys;
+	}
+
+	return 0;
+}
+
+
+/**
  * Get the next line that a key names, as aa_config_names_line() says it
  *
  * @param cfg  Configuration

@@ -125,6 +125,14 @@ struct aa_config_text {
 };
 
 
+/** Files of the phone that came by HTTP */
+struct aa_config_fetched {
+	const char *url;        /**< the folder; may hold a password        */
+	struct aa_config_text textv[AA_LAYER_COUNT];
+	size_t textc;
+};
+
+
 int  aa_config_alloc_text(struct aa_config **cfgp,
 			  const struct aa_config_text *textv, size_t textc,
 			  aa_config_msg_h *msgh, void *arg);
@@ -138,7 +146,9 @@ void aa_config_check_lines(struct aa_config *cfg, uint32_t nlines);
 bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz);
 
 int  aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
+		     const struct aa_config_fetched *fetched,
 		     aa_config_msg_h *msgh, void *arg);
+uint32_t aa_config_keys(const struct aa_config *cfg, const char *name);
 const struct aa_progkeys *aa_config_progkeys(const struct aa_config *cfg);
 uint32_t aa_config_max_line(const struct aa_config *cfg);
 bool aa_config_names_line(const struct aa_config *cfg, uint32_t line);

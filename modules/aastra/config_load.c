@@ -609,6 +609,25 @@ static int read_folder(struct aa_config *cfg, const char *conf_path)
 }
 
 
+static int read_fetched(struct aa_config *cfg,
+			const struct aa_config_fetched *fetched)
+{
+	size_t i;
+	int err = 0;
+
+	if (!fetched || !aa_config_entry(cfg, 0, K_CFG_URL))
+		return 0;
+
+	for (i=0; i<fetched->textc && !err; i++) {
+		const struct aa_config_text *t = &fetched->textv[i];
+
+		err = read_text(cfg, t->layer, t->name, t->buf, t->len);
+	}
+
+	return err;
+}
+
+
 static int config_new(struct aa_config **cfgp, aa_config_msg_h *msgh,
 		      void *arg)
 {
@@ -633,8 +652,9 @@ static int config_new(struct aa_config **cfgp, aa_config_msg_h *msgh,
 
 
 /**
- * Read the configuration: baresip's config, and the phone's files where
- * `aastra_cfg_path` says
+ * Read the configuration: baresip's config, the phone's files where
+ * `aastra_cfg_path` says, and those that came from `aastra_cfg_url`, of which
+ * each counts more than the file of the same kind in the folder
  *
  * A file that is not there is no error.  What is wrong with a value, a key
  * or a file is a finding: it is reported once, as
@@ -644,6 +664,8 @@ static int config_new(struct aa_config **cfgp, aa_config_msg_h *msgh,
  *
  * @param cfgp      Pointer to the configuration, freed with mem_deref()
  * @param conf_path Folder of baresip's config
+ * @param fetched   What came by HTTP, used if baresip's config has
+ *                  `aastra_cfg_url`; NULL if nothing came
  * @param msgh      Handler of findings, may be NULL; it is kept, since
  *                  aa_config_check_line() reports too
  * @param arg       Handler argument
@@ -651,6 +673,7 @@ static int config_new(struct aa_config **cfgp, aa_config_msg_h *msgh,
  * @return 0 if success, EINVAL for a missing argument, ENOMEM
  */
 int aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
+		    const struct aa_config_fetched *fetched,
 		    aa_config_msg_h *msgh, void *arg)
 {
 	struct aa_config *cfg;
@@ -682,6 +705,10 @@ int aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
 		goto out;
 
 	err = read_folder(cfg, conf_path);
+	if (err)
+		goto out;
+
+	err = read_fetched(cfg, fetched);
 	if (err)
 		goto out;
 

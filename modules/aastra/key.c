@@ -647,10 +647,14 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.name = "aastra_cfg_url",
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_URL),
 		.beyond = true, .baresip_only = true,
-		.does = "The same files by HTTP or HTTPS.",
+		.does = "The folder of the same files on a server, "
+			"`https://user:password@host/folder/`; fetched at "
+			"start and at each reload.",
 		.guide = "",
-		IGNORED("files are read from the folder of `aastra_cfg_path` "
-			"only"),
+		.reason = "a file from there counts more than the one of the "
+			"same kind in the folder; the last good copy is used "
+			"at start and while the server is away; the server is "
+			"verified by `sip_cafile` and the system's authorities",
 	},
 	[K_HTTP_LISTEN] = {
 		.name = "aastra_http_listen",

@@ -21,6 +21,7 @@
 #include "subscription.h"
 #include "progkey.h"
 #include "contact.h"
+#include "provision.h"
 #include "lines.h"
 
 
@@ -58,6 +59,7 @@ struct place {
 static struct {
 	struct aa_phone *phone;
 	struct aa_config *cfg;
+	struct aa_provision *pv; /* files by HTTP                           */
 	struct list placel;     /* by number (struct place)                 */
 	struct tmr tmr;         /* looks for accounts without an event      */
 	struct tmr tmr_work;    /* baresip's list is to be put in order     */
@@ -72,6 +74,8 @@ static void place_change(struct re_printf *pf, struct place *pl,
 			 unsigned *count);
 static void work_handler(void *arg);
 static void phone_settings(void);
+static int  take_up(struct re_printf *pf, struct aa_config *cfg);
+static int  fetch(void);
 
 
 static void config_handler(enum aa_config_level level, const char *text,
@@ -1019,13 +1023,16 @@ static void check(void)
 }
 
 
-static int read_again(struct re_printf *pf, struct aa_config **cfgp)
+/* fetched: what came by HTTP, NULL if nothing did */
+static int read_again(struct re_printf *pf, struct aa_config **cfgp,
+		      const struct aa_config_fetched *fetched)
 {
 	struct aa_config *cfg;
 	const char *lost;
 	int err;
 
-	err = aa_config_alloc(&cfg, lines.conf_path, config_handler, NULL);
+	err = aa_config_alloc(&cfg, lines.conf_path, fetched, config_handler,
+			      NULL);
 	if (err) {
 		(void)say(pf, "the configuration could not be read (%m):"
 			  " nothing changes", err);
@@ -1067,14 +1074,27 @@ static int read_again(struct re_printf *pf, struct aa_config **cfgp)
 int aa_lines_reload(struct re_printf *pf)
 {
 	struct aa_config *cfg;
+	int err;
+
+	err = read_again(pf, &cfg, aa_provision_good(lines.pv));
+	if (err)
+		return err;
+
+	err = take_up(pf, cfg);
+
+	if (!fetch())
+		err |= say(pf, "what aastra_cfg_url names is being fetched;"
+			   " what is new there is taken up when it has come");
+
+	return err;
+}
+
+
+static int take_up(struct re_printf *pf, struct aa_config *cfg)
+{
 	unsigned count = 0;
 	struct le *le;
 	uint32_t n;
-	int err;
-
-	err = read_again(pf, &cfg);
-	if (err)
-		return err;
 
 	mem_deref(lines.cfg);
 	lines.cfg = cfg;
@@ -1108,6 +1128,48 @@ int aa_lines_reload(struct re_printf *pf)
 }
 
 
+/* ---- files by HTTP ---------------------------------------------------- */
+
+
+static int fetch(void)
+{
+	char cafile[512] = "";
+
+	(void)conf_get_str(conf_cur(), "sip_cafile", cafile, sizeof(cafile));
+
+	return aa_provision_start(lines.pv, lines.cfg, cafile);
+}
+
+
+/* Other files came than those in force: as a reload, if they are any good */
+static int fetched_handler(const struct aa_config_fetched *fetched, void *arg)
+{
+	struct aa_config *cfg;
+	uint32_t keys = 0;
+	size_t i;
+	int err;
+	(void)arg;
+
+	err = read_again(NULL, &cfg, fetched);
+	if (err)
+		return err;
+
+	for (i=0; i<fetched->textc; i++)
+		keys += aa_config_keys(cfg, fetched->textv[i].name);
+
+	/* an error page, or the files of something else */
+	if (!keys) {
+		mem_deref(cfg);
+		return EBADMSG;
+	}
+
+	info("aastra: %zu file%s fetched, %u keys\n", fetched->textc,
+	     fetched->textc == 1 ? "" : "s", keys);
+
+	return take_up(NULL, cfg);
+}
+
+
 /* ---- beginning and end ------------------------------------------------ */
 
 
@@ -1118,6 +1180,7 @@ static void start_handler(void *arg)
 	aa_lines_look();
 	check();
 	work_handler(NULL);
+	(void)fetch();
 	aa_contact_watch(contact_subs);
 }
 
@@ -1150,8 +1213,17 @@ int aa_lines_init(struct aa_phone *phone, const char *conf_path,
 	str_ncpy(lines.warm_path, warm_path, sizeof(lines.warm_path));
 	phone->unusedh = unused_handler;
 
-	err = aa_config_alloc(&lines.cfg, conf_path, config_handler, NULL);
-	if (!err)
+	err = aa_provision_alloc(&lines.pv, conf_path, fetched_handler, NULL);
+	if (err)
+		return err;
+
+	/* the last good copy counts from the first moment */
+	err = aa_config_alloc(&lines.cfg, conf_path,
+			      aa_provision_good(lines.pv), config_handler,
+			      NULL);
+	if (err)
+		lines.pv = mem_deref(lines.pv);
+	else
 		phone_settings();
 
 	return err;
@@ -1186,6 +1258,7 @@ void aa_lines_close(void)
 	struct le *le;
 
 	aa_contact_close();
+	lines.pv = mem_deref(lines.pv);
 
 	tmr_cancel(&lines.tmr);
 	tmr_cancel(&lines.tmr_work);

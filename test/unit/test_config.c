@@ -1869,7 +1869,8 @@ static void test_questions(void **state)
 	assert_int_equal(EINVAL, aa_config_line(cfg, 1, NULL, NULL));
 	assert_int_equal(EINVAL, aa_config_print(NULL, cfg, 0, NULL));
 	assert_int_equal(EINVAL, aa_config_print(&pf, NULL, 0, NULL));
-	assert_int_equal(EINVAL, aa_config_alloc(NULL, "/tmp", NULL, NULL));
+	assert_int_equal(EINVAL, aa_config_alloc(NULL, "/tmp", NULL, NULL,
+						 NULL));
 	assert_int_equal(EINVAL, aa_config_alloc_text(NULL, NULL, 0, NULL,
 						      NULL));
 	assert_int_equal(EINVAL, aa_config_status(NULL));
@@ -2445,7 +2446,8 @@ static struct aa_config *folder_load(const struct folder *fo,
 {
 	struct aa_config *cfg = NULL;
 
-	assert_int_equal(0, aa_config_alloc(&cfg, fo->path, msg_handler, rep));
+	assert_int_equal(0, aa_config_alloc(&cfg, fo->path, NULL, msg_handler,
+					    rep));
 	assert_non_null(cfg);
 
 	return cfg;
