@@ -474,10 +474,18 @@ static void failed(struct aa_provision *pv, const char *name,
 	wait = wait / 2 + rand_u32() % (wait / 2);
 
 	/* once, and not again for each try */
-	if (!pv->failures++)
-		warning("aastra: %H/%s: %s: %s\n", print_url, pv->url, name,
-			text, pv->good ? "the last good copy is used"
+	if (!pv->failures++) {
+		char *url = NULL;
+		struct place pl;
+
+		(void)re_sdprintf(&url, "%H", print_url, pv->url);
+		pl.url  = url ? url : "";
+		pl.name = name;
+		warning("aastra: %H: %s: %s\n", print_place, &pl, text,
+			pv->good ? "the last good copy is used"
 			: "there is no copy that could be used");
+		mem_deref(url);
+	}
 
 	pv->next = mem_deref(pv->next);
 	tmr_start(&pv->tmr, wait, retry_handler, pv);

@@ -2305,7 +2305,7 @@ static void test_listing(void **state)
 	assert_listed(cfg, 0, NULL, "files\n aastra.cfg: 1 keys\n "
 		      "config: 6 keys\nglobal\n");
 	assert_listed(cfg, 0, NULL, " aastra_cfg_url http://****@host/x "
-		      "config:7 (not used here)\n");
+		      "config:7\n");
 	assert_listed(cfg, 0, NULL, " sip dns query type 2 config:8\n");
 	assert_listed(cfg, 0, NULL, "line 1\n sip line1 backup outbound "
 		      "proxy 10.0.0.2 config:4\n sip line1 password **** "
@@ -2551,6 +2551,67 @@ static void test_files(void **state)
 	report_reset(&rep);
 
 	folder_remove(&fo);
+}
+
+
+/** Files by HTTP stand above those of the folder, each above its own kind */
+static void test_files_fetched(void **state)
+{
+#define CFG_TEXT(l, n, text) {l, "http://host/" n, text, sizeof(text) - 1}
+	static const struct aa_config_fetched fetched = {
+		"http://host/", {
+			CFG_TEXT(AA_LAYER_AASTRA, "aastra.cfg",
+				 "sip proxy ip: web\nsip registrar ip: web\n"
+				 "sip proxy prot: 1\n"),
+			CFG_TEXT(AA_LAYER_MAC, "00085D1610DE.cfg",
+				 "sip outbound proxy: webmac\n")
+		}, 2
+	};
+	struct report rep = {.n = 0};
+	struct aa_config *cfg = NULL;
+	struct folder fo;
+
+	(void)state;
+	folder_make(&fo);
+
+	folder_write(&fo, "config", "aastra_cfg_path phone\n"
+		     "aastra_cfg_mac 00085D1610DE\n"
+		     "aastra_cfg_model 6757i\n"
+		     "aastra_cfg_url http://elsewhere/\n"
+		     "sip_backup_proxy_ip config\n");
+	folder_write(&fo, "phone/aastra.cfg", "sip proxy ip: file\n"
+		     "sip backup registrar ip: file\n");
+	folder_write(&fo, "phone/6757i.cfg", "sip registrar ip: model\n");
+
+	assert_int_equal(0, aa_config_alloc(&cfg, fo.path, &fetched,
+					    msg_handler, &rep));
+	assert_string_equal("web", ASK(cfg));
+	assert_string_equal("model", aa_config_str(cfg, 0,
+						   "sip registrar ip"));
+	assert_string_equal("file", aa_config_str(cfg, 0,
+						  "sip backup registrar ip"));
+	assert_string_equal("webmac", aa_config_str(cfg, 0,
+						    "sip outbound proxy"));
+	assert_string_equal("config", aa_config_str(cfg, 0,
+						    "sip backup proxy ip"));
+	assert_reported(&rep, "http://host/aastra.cfg:3: key 'sip proxy "
+			"prot': unknown");
+	assert_listed(cfg, 0, NULL, " http://host/aastra.cfg: 2 keys\n");
+	assert_int_equal(2, aa_config_keys(cfg, "http://host/aastra.cfg"));
+	assert_int_equal(0, aa_config_keys(cfg, "http://host/other.cfg"));
+	mem_deref(cfg);
+	report_reset(&rep);
+
+	/* no URL: they do not count */
+	folder_write(&fo, "config", "aastra_cfg_path phone\n");
+	assert_int_equal(0, aa_config_alloc(&cfg, fo.path, &fetched,
+					    msg_handler, &rep));
+	assert_string_equal("file", ASK(cfg));
+	mem_deref(cfg);
+	report_reset(&rep);
+
+	folder_remove(&fo);
+#undef CFG_TEXT
 }
 
 
@@ -3723,6 +3784,7 @@ int main(void)
 		cmocka_unit_test(test_listing),
 		cmocka_unit_test(test_listing_error),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_files_fetched),
 		cmocka_unit_test(test_files_unreadable),
 		cmocka_unit_test(test_files_mac),
 		cmocka_unit_test(test_thousand_lines),
