@@ -65,6 +65,7 @@ struct aa_binding {
 	uint32_t requests;
 	uint64_t until;         /* when it expires, aa_now_ms()             */
 	bool sent;              /* a REGISTER that may make it was sent     */
+	bool unsure;            /* one of them was not answered             */
 	bool ok;                /* the registrar has it                     */
 	bool leaving;           /* being unregistered                       */
 };
@@ -224,6 +225,7 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 	b->expires = cm.expires ? cm.expires : b->want_expires;
 	b->until   = aa_now_ms() + (uint64_t)b->expires * 1000;
 	b->ok      = true;
+	b->unsure  = false;
 	tmr_start(&b->tmr, refresh_wait(b), refresh_handler, b);
 }
 
@@ -233,8 +235,9 @@ static void gone(struct aa_binding *b, const char *reason,
 {
 	/* without an answer the registrar may have it still */
 	if (msg && (msg->scode < 300 || msg->scode == 404)) {
-		b->ok = false;
-		b->sent = false;
+		b->ok     = false;
+		b->sent   = false;
+		b->unsure = false;
 	}
 
 	b->leaving = false;
@@ -359,9 +362,11 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 	}
 
 	/* all or nothing (RFC 3261 10.3): a refused one made no binding, but an
-	   older one may still be there; 408 and 504 leave it open */
-	if (msg && msg->scode != 408 && msg->scode != 504 &&
-	    aa_now_ms() >= b->until)
+	   older one may still be there; 408 and 504 leave it open, and what was
+	   not answered may be taken late */
+	if (!msg || msg->scode == 408 || msg->scode == 504)
+		b->unsure = true;
+	else if (!b->unsure && aa_now_ms() >= b->until)
 		b->sent = false;
 
 	b->h(b, server ? AA_BINDING_FAILED : AA_BINDING_REJECTED, buf,
@@ -673,6 +678,9 @@ void aa_binding_halt(struct aa_binding *b)
 {
 	if (!b)
 		return;
+
+	if (b->req && !b->leaving)
+		b->unsure = true;
 
 	tmr_cancel(&b->tmr);
 	b->req = mem_deref(b->req);

@@ -1386,19 +1386,6 @@ uint32_t aa_flow_detect(const struct aa_flow *flow)
 
 
 /**
- * Transport of a flow
- *
- * @param flow Flow, may be NULL
- *
- * @return SIP transport
- */
-enum sip_transp aa_flow_transp(const struct aa_flow *flow)
-{
-	return flow ? flow->tp : SIP_TRANSP_NONE;
-}
-
-
-/**
  * Round-trip time of the latest OPTIONS (with the connect, if it needed one)
  *
  * @param flow Flow, may be NULL
@@ -1490,19 +1477,6 @@ uint64_t aa_flow_retry_in(const struct aa_flow *flow)
 uint64_t aa_flow_generation(const struct aa_flow *flow)
 {
 	return flow ? flow->generation : 0;
-}
-
-
-/**
- * Is the server behind a proxy, and judged by what answers through it?
- *
- * @param flow Flow, may be NULL
- *
- * @return true if so
- */
-bool aa_flow_behind(const struct aa_flow *flow)
-{
-	return flow && flow->via;
 }
 
 

@@ -76,7 +76,6 @@ const char *aa_flow_uri(const struct aa_flow *flow);
 const char *aa_flow_reason(const struct aa_flow *flow);
 const char *aa_flow_by(const struct aa_flow *flow);
 uint32_t aa_flow_detect(const struct aa_flow *flow);
-enum sip_transp aa_flow_transp(const struct aa_flow *flow);
 uint32_t aa_flow_rtt(const struct aa_flow *flow);
 uint32_t aa_flow_failures(const struct aa_flow *flow);
 uint32_t aa_flow_successes(const struct aa_flow *flow);
@@ -84,7 +83,6 @@ uint32_t aa_flow_probes(const struct aa_flow *flow);
 uint64_t aa_flow_since(const struct aa_flow *flow);
 uint64_t aa_flow_retry_in(const struct aa_flow *flow);
 uint64_t aa_flow_generation(const struct aa_flow *flow);
-bool aa_flow_behind(const struct aa_flow *flow);
 bool aa_flow_kept(const struct aa_flow *flow);
 
 #endif

@@ -32,6 +32,8 @@
 enum {
 	FAREWELL_WAIT_MS = 2000, /* between tries; twice as long each time  */
 	FAREWELL_SHIFT_MAX = 5,
+	ASTRAY_MS       = 32000, /* RFC 3261 17.1.2.2, Timer F: no proxy
+				    passes a request on after that          */
 	FLOW_LINGER_MS  = 1000,
 	RETRY_MIN_MS    = 1000,
 	BACKOFF_SHIFT_MAX = 16,
@@ -44,9 +46,10 @@ enum {
 	HOLD_MAX_MS     = 300000,
 	HOLD_DECAY_MS   = 300000,
 
-	/* REGISTER exchanges of a line that faults may cause, per minute */
-	BUDGET_PER_MIN  = 20,
-	BUDGET_BURST    = 10,
+	/* REGISTER exchanges of a line that faults may cause, and as many
+	   farewells */
+	BUDGET_MS       = 3000, /* one in so much time, ..                  */
+	BUDGET_BURST    = 10,   /* .. and so many at once                   */
 
 	/* REGISTER exchanges of all lines that go at once, so that a phone
 	   with few lines does not wait at all */
@@ -330,6 +333,36 @@ static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
 }
 
 
+/* ---- how often something may be sent ---------------------------------- */
+
+
+static void budget_fill(struct aa_budget *budget)
+{
+	budget->left = BUDGET_BURST;
+	budget->at   = aa_now_ms();
+}
+
+
+static bool budget_take(struct aa_budget *budget)
+{
+	const uint64_t now = aa_now_ms();
+
+	budget->left += (double)(now - budget->at) / BUDGET_MS;
+	budget->left = MIN(budget->left, (double)BUDGET_BURST);
+	budget->at   = now;
+
+	if (budget->left < 1)
+		return false;
+
+	budget->left -= 1;
+
+	return true;
+}
+
+
+/* ---- a line ----------------------------------------------------------- */
+
+
 /**
  * Allocate a line; nothing is sent before aa_line_start()
  *
@@ -360,6 +393,8 @@ int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
 	line->cfg   = *cfg;
 	line->tp    = tp;
 	line->since = aa_now_ms();
+	budget_fill(&line->budget);
+	budget_fill(&line->budget_leaving);
 
 	err = attach_flows(line);
 	if (err) {
@@ -870,7 +905,10 @@ static int path_alloc(struct aa_path **pathp, struct aa_line *line,
 	path->line    = line;
 	path->wants   = true;
 	path->started = aa_now_ms();
-	path->inherited = same_use(use, line->warm);
+	/* an older path to the same servers has taken that over */
+	path->inherited = same_use(use, line->warm) &&
+		!count_use(&line->leavel, use) &&
+		!count_use(&line->idlel, use);
 	memcpy(path->use, use, sizeof(path->use));
 
 	path->flow = aa_line_flow(line, role, use[role]);
@@ -1011,15 +1049,6 @@ static bool path_works(const struct aa_path *path)
 }
 
 
-/* Then nothing can have arrived at the registrar */
-static bool never_connected(const struct aa_path *path)
-{
-	return aa_flow_kept(path->flow) && !aa_flow_behind(path->flow) &&
-		aa_flow_transp(path->flow) != SIP_TRANSP_UDP &&
-		0 == aa_flow_generation(path->flow);
-}
-
-
 /* When the registrar forgets the binding by itself at the latest */
 static uint64_t path_until(const struct aa_path *path)
 {
@@ -1041,9 +1070,8 @@ static uint64_t path_until(const struct aa_path *path)
 static void path_retire(struct aa_line *line, struct aa_path *path)
 {
 	aa_binding_halt(path->b);
-	path->owed   = false;
-	path->astray = false;
-	path->wants  = false;
+	path->owed  = false;
+	path->wants = false;
 	path->event = false;
 	list_unlink(&path->le);
 	list_append(&line->idlel, &path->le, path);
@@ -1063,16 +1091,54 @@ static int farewell_over(struct aa_line *line, struct aa_path *path,
 	path->over_own = way == path;
 
 	err = aa_binding_unregister(path->b);
-	if (!err && way != path)
-		path->astray = true;
+	if (!err)
+		path->astray_until = aa_now_ms() + ASTRAY_MS;
 
 	return err;
+}
+
+
+/* The first one is not put off: a move leaves nothing behind */
+static bool farewell_may(struct aa_line *line, unsigned tries)
+{
+	return !tries || budget_take(&line->budget_leaving);
 }
 
 
 static uint64_t farewell_wait(unsigned tries)
 {
 	return (uint64_t)FAREWELL_WAIT_MS << MIN(tries, FAREWELL_SHIFT_MAX);
+}
+
+
+/* The next hop has another address than its latest REGISTER went to */
+static bool turned(const struct aa_path *path)
+{
+	return aa_flow_turn(path->flow) != path->turn;
+}
+
+
+/*
+ * A farewell that overtakes a REGISTER finds nothing to remove, and the
+ * REGISTER then makes a binding that nobody wants: one waits for the answer to
+ * the other (RFC 3261 10.2).  And what may be the only binding that there is
+ * stays until there is another.  Neither is waited for long.
+ */
+static bool leaving_waits(const struct aa_line *line,
+			  const struct aa_path *path, uint64_t now)
+{
+	if (aa_binding_leaving(path->b))
+		return true;
+
+	if (now < path->hurry_at && !turned(path) &&
+	    aa_flow_state(path->flow) != AA_FLOW_DOWN &&
+	    (aa_binding_pending(path->b) || !aa_line_registered(line)))
+		return true;
+
+	if (aa_binding_pending(path->b))
+		aa_binding_halt(path->b);
+
+	return false;
 }
 
 
@@ -1087,7 +1153,7 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 	const uint64_t now = aa_now_ms();
 	bool works;
 
-	if (aa_binding_leaving(path->b))
+	if (leaving_waits(line, path, now))
 		return;
 
 	if (!path->owed || now > path_until(path)) {
@@ -1098,6 +1164,11 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 	works = path_works(path) && path_penalty(path)->until <= now;
 
 	if (works && now >= path->farewell_at) {
+		if (!farewell_may(line, path->farewells)) {
+			path->farewell_at = now + BUDGET_MS;
+			return;
+		}
+
 		path->farewell_at = now + farewell_wait(path->farewells++);
 		(void)farewell_over(line, path, path);
 		return;
@@ -1106,6 +1177,11 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 	/* also where its own server would not take the farewell */
 	if ((!works || path->farewells) && !path->cleared &&
 	    now >= path->clear_at && aa_line_registered(line)) {
+		if (!farewell_may(line, path->clears)) {
+			path->clear_at = now + BUDGET_MS;
+			return;
+		}
+
 		path->clear_at = now + farewell_wait(path->clears++);
 		(void)farewell_over(line, path, line->cur);
 	}
@@ -1128,10 +1204,12 @@ static void leaving_steps(struct aa_line *line)
 /* The line's owner of the path lets go of it */
 static void leave(struct aa_line *line, struct aa_path *path)
 {
-	const bool owed = path->inherited ||
-		(aa_binding_maybe(path->b) && !never_connected(path));
+	const bool owed = path->owed || path->inherited ||
+		aa_binding_maybe(path->b);
 
-	aa_binding_halt(path->b);
+	if (!aa_binding_pending(path->b))
+		aa_binding_halt(path->b);       /* it is not refreshed      */
+	path->hurry_at     = aa_now_ms() + FAREWELL_WAIT_MS;
 	path->event       = false;
 	path->wants       = false;
 	path->registered  = false;
@@ -1150,13 +1228,25 @@ static void leave(struct aa_line *line, struct aa_path *path)
 
 static void leaving_event(struct aa_path *path)
 {
+	/* the answer to its last REGISTER; it is not refreshed any more */
+	if (path->ev != AA_BINDING_GONE)
+		aa_binding_halt(path->b);
+
 	/* refused is not removed; 404: there is nothing */
 	if (path->ev != AA_BINDING_GONE || path->transport_error ||
 	    (path->scode >= 300 && path->scode != 404))
 		return;
 
-	path->astray = false;
+	path->astray_until = 0;
+
+	/* what was sent before the farewell may have come as late as this,
+	   and a registrar that knew its reg-id from an earlier run of baresip
+	   forgets all others then (seen with Kamailio) */
+	if (!path->proven)
+		path->line->reassure = true;
+
 	if (path->over_own) {
+		path->proven = true;
 		path->owed = false;
 		path->inherited = false;
 		path->farewells = 0;
@@ -1167,41 +1257,55 @@ static void leaving_event(struct aa_path *path)
 }
 
 
-static struct aa_path *path_find(const struct list *pathl,
-				 const enum aa_rank *use)
+/*
+ * A farewell that is still under way somewhere would remove what is registered
+ * now under the same reg-id: such a path is left alone.  Without an
+ * instance-id the registrar goes by the CSeq, and nothing can happen.
+ */
+static bool is_astray(const struct aa_path *path)
 {
-	const struct le *le;
+	return aa_flow_kept(path->flow) && path->astray_until > aa_now_ms();
+}
 
-	for (le = list_head(pathl); le; le = le->next) {
-		struct aa_path *path = le->data;
 
-		/* without an instance-id the registrar goes by the CSeq */
-		if (same_use(path->use, use) &&
-		    !(path->astray && aa_flow_kept(path->flow)))
-			return path;
+/* The one to these servers whose farewell is the longest time ago */
+static struct aa_path *path_calmest(const struct aa_line *line,
+				    const enum aa_rank *use)
+{
+	const struct list *listv[] = {&line->leavel, &line->idlel};
+	struct aa_path *calmest = NULL;
+	size_t i;
+
+	for (i=0; i<ARRAY_SIZE(listv); i++) {
+		const struct le *le;
+
+		for (le = list_head(listv[i]); le; le = le->next) {
+			struct aa_path *path = le->data;
+
+			if (same_use(path->use, use) &&
+			    (!calmest ||
+			     path->astray_until < calmest->astray_until))
+				calmest = path;
+		}
 	}
 
-	return NULL;
+	return calmest;
 }
 
 
 static struct aa_path *path_reuse(struct aa_line *line,
 				  const enum aa_rank *use)
 {
-	struct aa_path *path;
+	struct aa_path *path = path_calmest(line, use);
 
-	/* a farewell that is still under way somewhere would remove what is
-	   registered now under the same reg-id: such a path is left alone */
-	path = path_find(&line->leavel, use);
-	if (!path)
-		path = path_find(&line->idlel, use);
-	if (!path)
+	/* with so many of them, the best one has to do */
+	if (!path || (is_astray(path) && count_use(&line->leavel, use) +
+		      count_use(&line->idlel, use) < OLDER_MAX))
 		return NULL;
 
 	list_unlink(&path->le);
-	aa_binding_halt(path->b);
-	/* a farewell that is owed is so until the path is registered again */
-	path->inherited = path->inherited || path->owed;
+	if (aa_binding_leaving(path->b))
+		aa_binding_halt(path->b);
 	path->started  = aa_now_ms();
 	path->requests = aa_binding_requests(path->b);
 	path->event    = false;
@@ -1417,7 +1521,9 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	const bool again = path == line->cur && !aa_line_registered(line);
 
 	path->wants      = path->forced;
+	path->owed       = false;
 	path->inherited  = false;
+	path->proven     = true;
 	path->farewells  = 0;
 	path->refused    = 0;
 	path->registered = true;
@@ -1464,13 +1570,6 @@ static void refused(struct aa_line *line, struct aa_path *path,
 }
 
 
-/* Did its latest REGISTER go to another address than it would go to now? */
-static bool turned(const struct aa_path *path)
-{
-	return aa_flow_turn(path->flow) != path->turn;
-}
-
-
 static void path_failed(struct aa_line *line, struct aa_path *path)
 {
 	path->wants = true;
@@ -1501,6 +1600,14 @@ static void path_failed(struct aa_line *line, struct aa_path *path)
 		penalize(path, path->retry_after);
 		refused(line, path, "the server failed: it is left alone for"
 			" a while");
+	}
+
+	/* else a server whose wait is shorter than what the budget takes to
+	   fill up again has it all, and no other one is ever tried */
+	if (line->budget.left < 1) {
+		struct aa_penalty *pen = path_penalty(path);
+
+		pen->until = MAX(pen->until, aa_now_ms() + 2 * BUDGET_MS);
 	}
 
 	if (path == line->cur) {
@@ -1582,6 +1689,12 @@ static void take_up_events(struct aa_line *line)
 
 		path->event = false;
 		leaving_event(path);
+	}
+
+	if (line->reassure && line->cur && line->cur->registered &&
+	    !line->next && !aa_binding_pending(line->cur->b)) {
+		line->reassure = false;
+		line->cur->wants = true;
 	}
 }
 
@@ -1786,38 +1899,19 @@ static void open_and_close_flows(struct aa_line *line,
 }
 
 
-static void budget_refill(struct aa_line *line)
-{
-	const uint64_t now = aa_now_ms();
-
-	if (!line->budget_at)
-		line->budget = BUDGET_BURST;
-	else
-		line->budget += (double)(now - line->budget_at) *
-			BUDGET_PER_MIN / 60000;
-
-	line->budget = MIN(line->budget, (double)BUDGET_BURST);
-	line->budget_at = now;
-}
-
-
 /* No pattern of faults makes a line send REGISTERs without an end */
-static bool budget_take(struct aa_line *line, struct aa_path *path)
+static bool affordable(struct aa_line *line, struct aa_path *path)
 {
-	budget_refill(line);
-
 	if (path->forced) {
 		path->forced = false;
 		return true;
 	}
 
-	if (line->budget >= 1) {
-		line->budget -= 1;
+	if (budget_take(&line->budget))
 		return true;
-	}
 
 	path->retry_at = aa_now_ms() + 1 +
-		(uint64_t)((1 - line->budget) * 60000 / BUDGET_PER_MIN);
+		(uint64_t)((1 - line->budget.left) * BUDGET_MS);
 
 	return false;
 }
@@ -1865,7 +1959,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	    !aa_flow_ready(path->flow))
 		return;
 
-	if (!pace(line, path) || !budget_take(line, path))
+	if (!pace(line, path) || !affordable(line, path))
 		return;
 
 	path->over_own = true;
@@ -2157,6 +2251,7 @@ static void schedule(struct aa_line *line, uint64_t now)
 		const struct aa_path *path = le->data;
 
 		at = earliest(at, path->farewell_at, now);
+		at = earliest(at, path->hurry_at, now);
 		if (!path->cleared)
 			at = earliest(at, path->clear_at, now);
 		at = earliest(at, path_until(path) + 1, now);
@@ -2314,8 +2409,7 @@ void aa_line_refresh(struct aa_line *line)
 static void forgive(struct aa_line *line)
 {
 	memset(line->hold_ms, 0, sizeof(line->hold_ms));
-	line->budget    = BUDGET_BURST;
-	line->budget_at = aa_now_ms();
+	budget_fill(&line->budget);
 }
 
 

@@ -46,14 +46,18 @@ struct aa_path {
 	bool wants;             /**< has to be registered (again)           */
 	bool inherited;         /**< an earlier run of baresip may have left
 				     a binding there                        */
+	bool proven;            /**< the registrar knows its reg-id by the
+				     Call-ID that it has now                */
 	bool forced;            /**< asked for by the user: no budget       */
 	bool paced;             /**< has waited for its turn                */
 
 	/* on its way out */
-	bool owed;              /**< its registrar is owed a farewell       */
+	bool owed;              /**< its registrar is owed a farewell, until
+				     it is registered again                 */
 	bool over_own;          /**< the farewell goes over its own flow    */
-	bool astray;            /**< a farewell over another path was not
-				     answered: it may arrive late           */
+	uint64_t hurry_at;      /**< till then other things come first      */
+	uint64_t astray_until;  /**< a farewell was not answered: it may
+				     arrive till then                       */
 	bool cleared;           /**< removed over the path in force         */
 	unsigned farewells;     /**< how often it was tried over its flow   */
 	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */
@@ -80,6 +84,12 @@ struct aa_penalty {
 	uint64_t until;         /**< aa_now_ms()                            */
 	uint32_t failures;
 	char reason[160];
+};
+
+/** How many requests may be sent */
+struct aa_budget {
+	double left;            /**< now                                    */
+	uint64_t at;            /**< when that was counted, aa_now_ms()     */
 };
 
 /** A line */
@@ -117,8 +127,10 @@ struct aa_line {
 	uint64_t home_at[AA_ROLE_COUNT];  /**< went home last, 0: never     */
 	uint64_t hold_ms[AA_ROLE_COUNT];  /**< hold-down, grows with flaps  */
 	uint64_t hold_set[AA_ROLE_COUNT]; /**< when that was                */
-	double budget;          /**< REGISTERs that may be sent now         */
-	uint64_t budget_at;     /**< when that was counted                  */
+	struct aa_budget budget;         /**< of REGISTERs that register    */
+	struct aa_budget budget_leaving; /**< of those that unregister      */
+	bool reassure;          /**< the registrar may have forgotten what
+				     is in force                            */
 	struct aa_subs *subs;   /**< event subscriptions                    */
 	struct aa_flow *subs_flow; /**< that they go over                   */
 	struct list calll;      /**< calls not answered yet (callmove.c)    */
