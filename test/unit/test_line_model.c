@@ -11,11 +11,16 @@
  *
  * An episode is a way to set everything up and a list of actions.  After each
  * event the line is held against design.md 5: a line with a server that works
- * has a live binding (5.1), no path removes the binding of another and none
- * is left behind (5.2), the number of REGISTERs and of moves is bounded (5.4),
- * what the line says is what the registrar has (5.5).  And it does not move
- * when held, does not go home when it must not, and comes to rest where the
- * policy wants it.
+ * has a live binding, without the shortest gap where nothing fails (5.1), no
+ * path removes the binding of another and none is left behind (5.2), the
+ * number of REGISTERs and of moves is bounded (5.4), what the line says is what
+ * the registrar has (5.5).  And it does not move when held, does not go home
+ * when it must not, and comes to rest where the policy wants it.
+ *
+ * Three kinds of episodes: all ways from one state of the servers to another,
+ * for each topology, on UDP and TCP, with outbound and without (--walks: how
+ * many times); a mind that changes while everything works (as often); and
+ * chance (--steps).
  *
  *     test_line_model [--seed N] [--steps N] [--seconds N] [--walks N]
  *                     [--only EPISODE] [--verbose]
@@ -245,6 +250,8 @@ struct setup {
 	bool shared;
 	bool user_only;         /* registrars ignore the domain             */
 	bool strict;            /* a lower CSeq is refused with reg-id too  */
+	bool overtake;          /* UDP: a server's processes take requests
+				   in another order                         */
 	bool options_ok;        /* a 503 is only for REGISTER               */
 	unsigned standby;
 	unsigned lines;
@@ -268,6 +275,7 @@ struct watch {
 	struct aa_line *line;
 	struct aa_account *acc;
 	uint64_t gap_since;     /* no live binding anywhere                 */
+	uint64_t well_since;    /* has a live binding, and nothing fails    */
 	uint64_t lie_since;     /* says registered, and is not              */
 	uint64_t late_since;    /* is registered, and does not say so       */
 	uint64_t mode_since;
@@ -282,6 +290,8 @@ struct watch {
 	unsigned exch;
 	unsigned moven;
 	uint64_t asked_at;      /* the user wanted a REGISTER               */
+	uint64_t forgotten_at;  /* a REGISTER that came late did that, and
+				   only the server's return shows it        */
 };
 
 static struct {
@@ -304,6 +314,7 @@ static struct {
 	struct resp rx;         /* what is being handed up                  */
 	uint64_t ok_since[AA_RANK_COUNT];
 	uint64_t changed_at;
+	uint64_t fault_at;      /* something failed, or seemed to           */
 	uint64_t refused_at;    /* latest 403                               */
 	uint64_t detect;        /* a dead path is noticed within            */
 	uint64_t recover;       /* a line with a good path is back within   */
@@ -414,6 +425,12 @@ void tmr_start(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg)
 	timer_set(tmr, delay, th, arg);
 }
 #endif
+
+
+uint64_t tmr_get_expire(const struct tmr *tmr)
+{
+	return tmr->th && tmr->jfs > vclock.now ? tmr->jfs - vclock.now : 0;
+}
 
 
 void tmr_cancel(struct tmr *tmr)
@@ -538,6 +555,9 @@ static uint64_t latency(void)
 static uint64_t on_the_way(uint64_t *latest)
 {
 	const uint64_t at = vclock.now + latency();
+
+	if (w.set.overtake)
+		return at - vclock.now;
 
 	*latest = MAX(*latest, at);
 
@@ -1016,6 +1036,8 @@ static void forget_others(const struct record *keep, const struct msg *m)
 		   this very request goes into force */
 		if (keep->boot == m->boot)
 			check_removal(rec, m);
+		if (!req_find(m->id))
+			w.watchv[m->line - 1].forgotten_at = vclock.now;
 		rec->used = false;
 	}
 }
@@ -1069,7 +1091,7 @@ static uint16_t save(int reg, const struct msg *m)
 	rec->boot     = m->boot;
 	rec->instance = m->instance;
 	rec->vain     = false;
-	rec->late     = vclock.now - m->sent > w.set.transaction;
+	rec->late     = !req_find(m->id);
 	rec->known_until = m->sent + (uint64_t)m->expires * 1000;
 	rec->until    = vclock.now + (uint64_t)m->expires * 1000;
 
@@ -1247,6 +1269,7 @@ static void host_set(int host, enum host_state st)
 	say("h%d %s", host, host_statev[st]);
 	h->st = st;
 	w.changed_at = vclock.now;
+	w.fault_at   = vclock.now;
 
 	if (st == REFUSES) {
 		++h->epoch;
@@ -1794,7 +1817,8 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 	if (!flow || flow->state == AA_FLOW_IDLE)
 		return;
 
-	if (flow->route != NOBODY && aa_scode_is_server_failure(msg->scode))
+	if ((flow->route != NOBODY || flow->state == AA_FLOW_DOWN) &&
+	    aa_scode_is_server_failure(msg->scode))
 		return;
 
 	if (w.rx.outbound)
@@ -1943,12 +1967,6 @@ uint32_t aa_flow_detect(const struct aa_flow *flow)
 }
 
 
-enum sip_transp aa_flow_transp(const struct aa_flow *flow)
-{
-	return flow ? w.set.tp : SIP_TRANSP_NONE;
-}
-
-
 uint32_t aa_flow_failures(const struct aa_flow *flow)
 {
 	return flow ? flow->failures : 0;
@@ -1961,6 +1979,13 @@ uint32_t aa_flow_successes(const struct aa_flow *flow)
 }
 
 
+uint64_t aa_flow_retry_in(const struct aa_flow *flow)
+{
+	return flow && flow->state == AA_FLOW_DOWN ? tmr_get_expire(&flow->tmr)
+		: 0;
+}
+
+
 uint64_t aa_flow_since(const struct aa_flow *flow)
 {
 	return flow ? flow->since : 0;
@@ -1970,12 +1995,6 @@ uint64_t aa_flow_since(const struct aa_flow *flow)
 uint64_t aa_flow_generation(const struct aa_flow *flow)
 {
 	return flow ? flow->generation : 0;
-}
-
-
-bool aa_flow_behind(const struct aa_flow *flow)
-{
-	return flow && flow->route != NOBODY;
 }
 
 
@@ -2458,6 +2477,12 @@ static void log_it(const char *fmt, va_list ap)
 		buf[sizeof(buf) - 1] = '\0';
 	buf[strcspn(buf, "\n")] = '\0';
 	say("    %s", buf);
+}
+
+
+void debug(const char *fmt, ...)
+{
+	(void)fmt;
 }
 
 
@@ -2949,6 +2974,43 @@ static void check_gap(struct watch *wl)
 }
 
 
+/* No server fails, and nothing that was sent when one did is under way */
+static bool all_is_well(void)
+{
+	size_t i;
+
+	if (w.link_down || w.set.loss ||
+	    vclock.now - w.fault_at < TIMER_F + w.recover)
+		return false;
+
+	for (i=0; i<HOSTS; i++) {
+		if (w.hostv[i].st != WORKS)
+			return false;
+	}
+
+	return true;
+}
+
+
+/* 5.1: a move is no gap where both sides work, not even for a moment */
+static void check_never_without(struct watch *wl)
+{
+	if (!all_is_well()) {
+		wl->well_since = 0;
+		return;
+	}
+
+	if (has_live_binding(wl->line->cfg.line)) {
+		if (!wl->well_since)
+			wl->well_since = vclock.now;
+	}
+	else if (wl->well_since) {
+		broken("5.1", "line %u: no live binding, though nothing fails",
+		       wl->line->cfg.line);
+	}
+}
+
+
 /* 5.5: registered means that the registrar has the binding */
 static void check_truth(struct watch *wl)
 {
@@ -2956,12 +3018,16 @@ static void check_truth(struct watch *wl)
 	const bool says = aa_line_registered(line);
 	const struct record *rec = record_of(line->cur);
 	const uint64_t now = vclock.now;
+	uint64_t limit = 1000 + w.set.transaction;
+
+	if (wl->forgotten_at && now - wl->forgotten_at < w.recover)
+		limit = w.recover;
 
 	if (!says || rec)
 		wl->lie_since = 0;
 	else if (!wl->lie_since)
 		wl->lie_since = now;
-	else if (now - wl->lie_since > 1000 + w.set.transaction)
+	else if (now - wl->lie_since > limit)
 		broken("5.5", "line %u says registered, and its binding is"
 		       " not there", line->cfg.line);
 
@@ -3138,6 +3204,7 @@ static void look_at_line(struct watch *wl)
 
 	check_rate(wl);
 	check_gap(wl);
+	check_never_without(wl);
 	check_truth(wl);
 	check_left(line);
 }
@@ -3474,6 +3541,7 @@ static void setup_random(struct setup *s)
 	s->shared      = s->topo->can_share && percent(PLAN, 50);
 	s->user_only   = percent(PLAN, 50);
 	s->strict      = percent(PLAN, 50);
+	s->overtake    = s->tp == SIP_TRANSP_UDP && percent(PLAN, 30);
 	s->options_ok  = percent(PLAN, 30);
 	s->standby     = ONE_OF(0, 0, 0, 1);
 	s->lines       = ONE_OF(1, 1, 1, 1, 2, 3);
@@ -3498,13 +3566,14 @@ static void setup_random(struct setup *s)
 
 static void setup_print(const struct setup *s)
 {
-	print_message("%s; %s, outbound %d, failback %s, %s%s%s, loss %u %%,"
-		      " latency 0-%u ms\n", s->topo->name,
+	print_message("%s; %s, outbound %d, failback %s, %s%s%s, loss %u %%"
+		      "%s, latency 0-%u ms\n", s->topo->name,
 		      s->tp == SIP_TRANSP_UDP ? "UDP" : "TCP", s->outbound,
 		      aa_failback_name(s->failback),
 		      s->shared ? "shared" : "separate",
 		      s->user_only ? ", by user" : "",
-		      s->strict ? ", strict CSeq" : "", s->loss, s->latency);
+		      s->strict ? ", strict CSeq" : "", s->loss,
+		      s->overtake ? ", in any order" : "", s->latency);
 	print_message("keep-alive %u s, transaction %u ms, recovery %u-%u s,"
 		      " delay %u s, successes %u, period %u s, renewal %u s,"
 		      " standby %u, lines %u, auth %d, flow timer %d,"
@@ -3603,6 +3672,7 @@ static void world_open(const struct setup *s, uint64_t seed, bool verbose)
 	memset(&w, 0, sizeof(w));
 	memset(&vclock, 0, sizeof(vclock));
 	vclock.now    = 1000000;
+	w.fault_at    = vclock.now;
 	chance[WORLD] = seed;
 	w.set         = *s;
 	w.verbose     = verbose;
@@ -3658,6 +3728,11 @@ static void reboot(void)
 	}
 
 	list_flush(&w.reql);
+
+	/* it takes longer than a request on its way does */
+	if (w.set.overtake)
+		list_flush(&w.airl);
+
 	for (i=0; i<HOSTS; i++) {
 		struct conn *c = &w.hostv[i].conn;
 
@@ -3878,6 +3953,21 @@ static bool needs_line(enum what what)
 }
 
 
+/* Anything but what a person does, and what hurts nobody */
+static bool is_fault(enum what what)
+{
+	switch (what) {
+
+	case WAIT: case CALL: case MODE: case REFRESH: case PROBE:
+	case CHECK: case SETTLE:
+		return false;
+
+	default:
+		return true;
+	}
+}
+
+
 static void act(const struct action *a)
 {
 	struct watch *wl = &w.watchv[a->arg % LINES];
@@ -3888,6 +3978,8 @@ static void act(const struct action *a)
 		return;
 
 	say("-- %s %u %u", whatv[a->what], a->arg, a->arg2);
+	if (is_fault(a->what))
+		w.fault_at = vclock.now;
 
 	switch (a->what) {
 
@@ -3972,7 +4064,8 @@ static void check_nothing_left(void)
 {
 	size_t i;
 
-	for (i=0; i<RECORDS && !w.set.loss; i++) {
+	/* a farewell that overtakes the last refresh is not said again */
+	for (i=0; i<RECORDS && !w.set.loss && !w.set.overtake; i++) {
 		const struct record *rec = &w.recordv[i];
 
 		if (rec->used && leads(rec->hop, rec->target))
@@ -4116,6 +4209,7 @@ static void simplify(struct setup *s, const struct action *v, size_t n,
 	TRY(failback, AA_FAILBACK_AUTO);
 	TRY(user_only, false);
 	TRY(strict, true);
+	TRY(overtake, false);
 	TRY(tp, SIP_TRANSP_UDP);
 	TRY(shared, false);
 #undef TRY
@@ -4155,7 +4249,7 @@ static struct {
 	unsigned walks;
 	bool has_only;
 	bool verbose;
-} opt = {.seed = 1, .steps = 1000000, .seconds = 80, .walks = 60};
+} opt = {.seed = 1, .steps = 1000000, .seconds = 0, .walks = 24};
 
 
 static double seconds(void)
@@ -4171,6 +4265,7 @@ static double seconds(void)
 static void test_random(void **state)
 {
 	const double start = seconds();
+	const unsigned long long before = total.steps;
 	unsigned long long i = opt.has_only ? opt.only : 0;
 	struct action v[ACTIONS];
 	struct setup s;
@@ -4178,7 +4273,7 @@ static void test_random(void **state)
 
 	print_message("seed %llu\n", (unsigned long long)opt.seed);
 
-	for (; total.steps < opt.steps; i++) {
+	for (; total.steps - before < opt.steps; i++) {
 		size_t n, k;
 
 		chance[PLAN] = opt.seed * 1000003 + i;
@@ -4194,8 +4289,203 @@ static void test_random(void **state)
 			fail_msg("broken: %s: %s", w.what, w.bad);
 		}
 
-		if (opt.has_only || seconds() - start > opt.seconds)
+		if (opt.has_only || (opt.seconds &&
+				      seconds() - start > opt.seconds))
 			break;
+	}
+}
+
+
+static bool tell_if_broken(struct setup *s, struct action *v, size_t n,
+			   uint64_t seed)
+{
+	if (episode(s, v, n, seed, opt.verbose))
+		return false;
+
+	tell(s, v, n, seed);
+
+	return true;
+}
+
+
+/* ---- every way from one state of the servers to another */
+
+struct walk {
+	struct setup s;
+	struct action v[ACTIONS];
+	size_t n;
+	unsigned hosts[HOSTS];
+	unsigned hostc;
+	unsigned statec;        /* that each of them can be in              */
+	unsigned at;
+	unsigned kind;
+	uint64_t seed;
+	bool broken;
+};
+
+
+static void walk_end(struct walk *wk)
+{
+	if (!wk->n || wk->broken)
+		return;
+
+	wk->broken = tell_if_broken(&wk->s, wk->v, wk->n, wk->seed++);
+	wk->n  = 0;
+	wk->at = 0;
+}
+
+
+static void walk_to(struct walk *wk, unsigned to, uint32_t wait)
+{
+	static const enum host_state statev[] = {
+		WORKS, REFUSES, HANGS, SAYS_503, SWALLOWS
+	};
+	struct action *last = NULL;
+	unsigned from = wk->at, next = to, i;
+
+	for (i=0; i<wk->hostc; i++) {
+		if (from % wk->statec != next % wk->statec) {
+			last = &wk->v[wk->n++];
+			memset(last, 0, sizeof(*last));
+			last->what = HOST;
+			last->arg  = wk->hosts[i];
+			last->arg2 = statev[next % wk->statec];
+		}
+		from /= wk->statec;
+		next /= wk->statec;
+	}
+
+	if (last)
+		last->wait = wait;
+	wk->at = to;
+}
+
+
+/* How long each state of the servers lasts */
+static uint32_t walk_wait(const struct walk *wk)
+{
+	switch (wk->kind % 3) {
+
+	case 0:  return rnd(PLAN, 100);
+	case 1:  return 1000 + rnd(PLAN, 2 * wk->s.transaction);
+	default: return rnd(PLAN, 100000);
+	}
+}
+
+
+/* There and back again between every two of them */
+static void walk(struct walk *wk)
+{
+	unsigned i, j, count = 1;
+
+	for (i=0; i<wk->hostc; i++)
+		count *= wk->statec;
+
+	for (i=0; i<count; i++) {
+		for (j=i+1; j<count && !wk->broken; j++) {
+			if (wk->n + 3 * HOSTS > ACTIONS)
+				walk_end(wk);
+			if (wk->at != i)
+				walk_to(wk, i, walk_wait(wk));
+
+			walk_to(wk, j, walk_wait(wk));
+			walk_to(wk, i, walk_wait(wk));
+		}
+	}
+
+	walk_end(wk);
+}
+
+
+static void walk_setup(struct walk *wk, const struct topology *topo)
+{
+	/* with one host more, one kind of failure less */
+	static const unsigned statec[HOSTS + 1] = {0, 5, 5, 3, 2, 2, 2};
+	struct setup *s = &wk->s;
+	const uint64_t seed = wk->seed;
+	const unsigned kind = wk->kind;
+	int i;
+
+	memset(wk, 0, sizeof(*wk));
+	wk->seed = seed;
+	wk->kind = kind;
+
+	for (i=0; i<HOSTS; i++) {
+		if (host_used(topo, i))
+			wk->hosts[wk->hostc++] = (unsigned)i;
+	}
+	wk->statec = statec[wk->hostc];
+
+	do {
+		setup_random(s);
+	} while (s->loss || s->lines > 1);
+
+	s->topo     = topo;
+	s->tp       = kind & 1 ? SIP_TRANSP_TCP : SIP_TRANSP_UDP;
+	s->overtake = s->overtake && s->tp == SIP_TRANSP_UDP;
+	s->outbound = kind & 2;
+	s->shared   = topo->can_share && kind & 4;
+}
+
+
+static void test_walks(void **state)
+{
+	const unsigned long long before = total.steps;
+	struct walk wk;
+	size_t i;
+	(void)state;
+
+	memset(&wk, 0, sizeof(wk));
+	chance[PLAN] = opt.seed;
+
+	for (i=0; i<ARRAY_SIZE(topologyv) && !opt.has_only; i++) {
+		for (wk.kind=0; wk.kind < opt.walks; wk.kind++) {
+			walk_setup(&wk, &topologyv[i]);
+			walk(&wk);
+			if (wk.broken)
+				fail_msg("broken: %s: %s", w.what, w.bad);
+		}
+	}
+
+	print_message("%llu of the steps are walks\n", total.steps - before);
+}
+
+
+/* ---- a mind that changes while everything works */
+
+
+static void test_minds(void **state)
+{
+	static const struct action settled = {SETTLE, 0, 0, 0};
+	struct action v[ACTIONS];
+	struct setup s;
+	unsigned k;
+	size_t i, j;
+	(void)state;
+
+	chance[PLAN] = opt.seed;
+
+	for (i=0; i<ARRAY_SIZE(topologyv) && !opt.has_only; i++) {
+		for (k=0; k < opt.walks; k++) {
+			do {
+				setup_random(&s);
+			} while (s.loss);
+			s.topo   = &topologyv[i];
+			s.shared = s.topo->can_share && k & 1;
+
+			v[0] = settled;
+			for (j=1; j<ACTIONS; j++) {
+				do {
+					action_random(&v[j], &s);
+				} while (is_fault(v[j].what) ||
+					 v[j].what == SETTLE);
+				if (k & 2)
+					v[j].wait %= 100;
+			}
+
+			if (tell_if_broken(&s, v, ACTIONS, k))
+				fail_msg("broken: %s: %s", w.what, w.bad);
+		}
 	}
 }
 
@@ -4252,6 +4542,8 @@ static bool options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest testv[] = {
+		cmocka_unit_test(test_walks),
+		cmocka_unit_test(test_minds),
 		cmocka_unit_test(test_random),
 	};
 	int err;
