@@ -1481,6 +1481,19 @@ uint64_t aa_flow_generation(const struct aa_flow *flow)
 
 
 /**
+ * Is the server behind a proxy, and judged by what answers through it?
+ *
+ * @param flow Flow, may be NULL
+ *
+ * @return true if so
+ */
+bool aa_flow_behind(const struct aa_flow *flow)
+{
+	return flow && flow->via;
+}
+
+
+/**
  * Is the flow kept and checked (outbound support)?
  *
  * @param flow Flow, may be NULL

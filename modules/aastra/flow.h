@@ -83,6 +83,7 @@ uint32_t aa_flow_probes(const struct aa_flow *flow);
 uint64_t aa_flow_since(const struct aa_flow *flow);
 uint64_t aa_flow_retry_in(const struct aa_flow *flow);
 uint64_t aa_flow_generation(const struct aa_flow *flow);
+bool aa_flow_behind(const struct aa_flow *flow);
 bool aa_flow_kept(const struct aa_flow *flow);
 
 #endif
