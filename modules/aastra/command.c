@@ -89,7 +89,7 @@ static int cmd_state(struct re_printf *pf, void *arg)
 	struct aa_line *line;
 	int err = line_arg(pf, arg, true, &line);
 
-	return err ? err : aa_status_json(pf, aa_module_phone(), line);
+	return err ? err : aa_status_json(pf, aa_module_phone(), line, true);
 }
 
 

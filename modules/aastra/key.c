@@ -661,7 +661,19 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_LISTEN),
 		.deftext = "off",
 		.beyond = true, .baresip_only = true,
-		.does = "Where the status page and the metrics are served.",
+		.does = "Where the status page and the metrics are served; a "
+			"port alone means that of 127.0.0.1.",
+		.guide = "",
+	},
+	[K_HTTP_TOKEN] = {
+		.name = "aastra_http_token",
+		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_TEXT),
+		.deftext = "loopback needs none, others that of the file "
+			"aastra_http_token",
+		.secret = true,
+		.beyond = true, .baresip_only = true,
+		.does = "What one has to know to see the page and to use it, "
+			"8 characters at least.",
 		.guide = "",
 	},
 };

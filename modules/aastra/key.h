@@ -100,6 +100,7 @@ enum aa_key_id {
 	K_CFG_MAC,
 	K_CFG_URL,
 	K_HTTP_LISTEN,
+	K_HTTP_TOKEN,
 
 	KEY_COUNT
 };
@@ -133,7 +134,7 @@ enum aa_key_type {
 	AA_TYPE_FILENAME,       /**< a name without folder                  */
 	AA_TYPE_MAC,            /**< 12 hex digits                          */
 	AA_TYPE_URL,            /**< http:// or https://                    */
-	AA_TYPE_LISTEN,         /**< address:port                           */
+	AA_TYPE_LISTEN,         /**< address:port, or a port of loopback    */
 	AA_TYPE_COUNT
 };
 

@@ -29,6 +29,7 @@ struct aa_phone {
 	uint32_t pace_rate;     /**< REGISTERs per second, 0: as usual      */
 	void (*changedh)(void); /**< a line changed what it shall remember  */
 	void (*unusedh)(struct ua *ua); /**< no line has it any more        */
+	void (*configh)(void);  /**< the configuration was read again       */
 	struct aa_journal *jnl; /**< latest changes; NULL: not kept         */
 	void (*newsh)(enum aa_news what, uint32_t line); /**< to be seen    */
 };

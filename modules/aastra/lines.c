@@ -1123,6 +1123,9 @@ static int take_up(struct re_printf *pf, struct aa_config *cfg)
 	work_soon(0);
 	aa_lines_look();
 
+	if (lines.phone->configh)
+		lines.phone->configh();
+
 	return say(pf, "configuration read again: %u line%s changed", count,
 		   count == 1 ? "" : "s");
 }

@@ -23,6 +23,7 @@
 #include "warm.h"
 #include "lines.h"
 #include "hangup.h"
+#include "http.h"
 #include "whitelist.h"
 #include "seen.h"
 #include "metrics.h"
@@ -557,6 +558,15 @@ const struct aa_config *aa_module_config(void)
 }
 
 
+static void config_handler(void)
+{
+	const struct aa_config *cfg = aa_lines_config();
+
+	aa_http_config(aa_config_str(cfg, 0, "aastra_http_listen"),
+		       aa_config_str(cfg, 0, "aastra_http_token"));
+}
+
+
 static void hangup_handler(void)
 {
 	/* what changes is in the log */
@@ -584,6 +594,7 @@ static int module_init(void)
 		aastra.path_warm[0] = '\0';
 	aastra.phone.changedh = changed_handler;
 	aastra.phone.newsh    = aa_seen_tell;
+	aastra.phone.configh  = config_handler;
 
 	aa_metrics_reset();
 	err = aa_journal_alloc(&aastra.phone.jnl, journal_handler, NULL);
@@ -623,6 +634,12 @@ static int module_init(void)
 	if (aa_hangup_init(hangup_handler))
 		info("aastra: SIGHUP is not listened to\n");
 
+	if (aa_http_init(path))
+		warning("aastra: page: the name of the configuration folder"
+			" is too long\n");
+	else
+		config_handler();
+
 	aa_lines_begin();
 
  out:
@@ -642,6 +659,7 @@ static int module_close(void)
 	struct le *le;
 
 	aastra.closing = true;
+	aa_http_close();
 	aa_hangup_close();
 	tmr_cancel(&aastra.tmr_exit);
 	aastra.netwatch = mem_deref(aastra.netwatch);

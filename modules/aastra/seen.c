@@ -105,7 +105,26 @@ int aa_seen_state(struct re_printf *pf, uint32_t line)
 	const struct aa_line *only;
 	int err = line_find(&only, line);
 
-	return err ? err : aa_status_json(pf, aa_module_phone(), only);
+	return err ? err : aa_status_json(pf, aa_module_phone(), only,
+					  true);
+}
+
+
+/**
+ * Print what is now as one JSON document: the state without the history
+ *
+ * @param pf   Print function
+ * @param line Number of a line, 0 for all
+ *
+ * @return 0 if success, otherwise errorcode (ENOENT: there is no such line)
+ */
+int aa_seen_now(struct re_printf *pf, uint32_t line)
+{
+	const struct aa_line *only;
+	int err = line_find(&only, line);
+
+	return err ? err : aa_status_json(pf, aa_module_phone(), only,
+					  false);
 }
 
 

@@ -30,6 +30,7 @@ int  aa_seen_listen(struct aa_seen **sp, aa_seen_h *h, void *arg);
 void aa_seen_tell(enum aa_news what, uint32_t line);
 
 int  aa_seen_state(struct re_printf *pf, uint32_t line);
+int  aa_seen_now(struct re_printf *pf, uint32_t line);
 int  aa_seen_history(struct re_printf *pf, uint32_t line, uint64_t since,
 		     uint32_t max);
 int  aa_seen_metrics(struct re_printf *pf);

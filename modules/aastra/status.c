@@ -309,7 +309,8 @@ static int json_subs(struct re_printf *pf, const struct aa_line *line)
 }
 
 
-static int json_line(struct re_printf *pf, const struct aa_line *line)
+static int json_line(struct re_printf *pf, const struct aa_line *line,
+		     bool history)
 {
 	int err;
 
@@ -341,7 +342,8 @@ static int json_line(struct re_printf *pf, const struct aa_line *line)
 			  ",\"probes\":%u}",
 			  line->count.failovers, line->count.failbacks,
 			  line->count.registrations, probes(line));
-	err |= json_history(pf, line);
+	if (history)
+		err |= json_history(pf, line);
 	err |= re_hprintf(pf, "}");
 
 	return err;
@@ -354,11 +356,12 @@ static int json_line(struct re_printf *pf, const struct aa_line *line)
  * @param pf    Print function
  * @param phone Phone
  * @param only  Just this line, NULL for all
+ * @param history With the history of each line
  *
  * @return 0 if success, otherwise errorcode
  */
 int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
-		   const struct aa_line *only)
+		   const struct aa_line *only, bool history)
 {
 	const struct le *le;
 	bool first = true;
@@ -378,7 +381,7 @@ int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
 			continue;
 
 		err |= re_hprintf(pf, "%s", first ? "" : ",");
-		err |= json_line(pf, line);
+		err |= json_line(pf, line, history);
 		first = false;
 	}
 

@@ -12,7 +12,7 @@ struct aa_line;
 
 
 int aa_status_json(struct re_printf *pf, const struct aa_phone *phone,
-		   const struct aa_line *only);
+		   const struct aa_line *only, bool history);
 int aa_status_history_json(struct re_printf *pf, const struct aa_phone *phone,
 			   uint32_t line, uint64_t since, uint32_t max);
 

@@ -566,6 +566,11 @@ static enum aa_value_state check_listen(struct aa_value *v)
 	const char *p = v->val;
 	bool ok = false;
 
+	/* a port alone: that of loopback */
+	if (!colon && aa_value_number(&v->num, p) && v->num &&
+	    v->num <= 65535)
+		return VALUE_OK;
+
 	if (len > 2 && p[0] == '[' && p[len - 1] == ']') {
 		++p;
 		len -= 2;

@@ -595,7 +595,7 @@ static void test_table_complete(void **state)
 		"sip registration rate", "sip subscription rate",
 		"aastra_cfg_path",
 		"aastra_cfg_model", "aastra_cfg_mac", "aastra_cfg_url",
-		"aastra_http_listen",
+		"aastra_http_listen", "aastra_http_token",
 	};
 	size_t i;
 
@@ -2140,6 +2140,7 @@ static void test_edges(void **state)
 		"sip recovery base timer: 60\nsip recovery max timer: 60",
 		"sip proxy ip: p\nsip proxy port: 65535",
 		"aastra_http_listen 127.0.0.1:65535",
+		"aastra_http_listen 8080",
 		"aastra_http_listen [2001:db8::1]:1",
 		"aastra_cfg_url http://h",
 		"aastra_cfg_url https://h:8443/x/y?z",
@@ -3308,8 +3309,8 @@ static void test_malformed(void **state)
 		{B, TEXT("aastra_cfg_url host/x"), 1,
 		 "config:1: key 'aastra_cfg_url': not a URL that begins "
 		 "with http:// or https://; it counts as not given"},
-		{B, TEXT("aastra_http_listen 8080"), 1,
-		 "config:1: key 'aastra_http_listen': '8080' is not "
+		{B, TEXT("aastra_http_listen 80800"), 1,
+		 "config:1: key 'aastra_http_listen': '80800' is not "
 		 "'address:port'; the default (off) is used"},
 		{B, TEXT("aastra_http_listen pbx:8080"), 1,
 		 "config:1: key 'aastra_http_listen': 'pbx:8080' is not "
