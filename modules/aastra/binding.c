@@ -12,6 +12,7 @@
 #include <re.h>
 #include "request.h"
 #include "compat.h"
+#include "digest.h"
 #include "binding.h"
 
 
@@ -31,6 +32,7 @@ enum {
 struct aa_binding {
 	struct sip *sip;
 	struct sip_auth *auth;
+	struct aa_digest_state digest;
 	struct aa_req *req;
 	struct aa_conn *conn;
 	struct tmr tmr;         /* refresh                                  */
@@ -305,7 +307,7 @@ static int authenticate(struct aa_binding *b, const struct sip_msg *msg)
 	if (by == CHALLENGED_BY_REGISTRAR)
 		challenge_keep(b, msg);
 
-	err = sip_auth_authenticate(b->auth, msg);
+	err = aa_digest_answer(&b->digest, b->auth, msg);
 	if (err)
 		return err;
 
@@ -317,6 +319,7 @@ static void challenges_reset(struct aa_binding *b)
 {
 	b->challenged = 0;
 	b->challenges = 0;
+	b->digest.why[0] = '\0';
 }
 
 
@@ -346,8 +349,10 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 	if (err)
 		(void)re_snprintf(buf, sizeof(buf), "%m to REGISTER", err);
 	else
-		(void)re_snprintf(buf, sizeof(buf), "%u %r to REGISTER",
-				  msg->scode, &msg->reason);
+		(void)re_snprintf(buf, sizeof(buf), "%u %r to REGISTER%s%s",
+				  msg->scode, &msg->reason,
+				  b->digest.why[0] ? ", " : "",
+				  b->digest.why);
 
 	if (b->leaving) {
 		gone(b, buf, msg);
@@ -946,4 +951,17 @@ const char *aa_binding_server(const struct aa_binding *b)
 uint32_t aa_binding_requests(const struct aa_binding *b)
 {
 	return b ? b->requests : 0;
+}
+
+
+/**
+ * For which realm the registrar, or a proxy on the way, wanted credentials
+ *
+ * @param b Binding, may be NULL
+ *
+ * @return Realm, empty if nobody wanted any
+ */
+const char *aa_binding_realm(const struct aa_binding *b)
+{
+	return b ? b->digest.realm : "";
 }

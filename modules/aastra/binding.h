@@ -75,6 +75,7 @@ unsigned aa_binding_regid(const struct aa_binding *b);
 uint32_t aa_binding_expires(const struct aa_binding *b);
 uint64_t aa_binding_until(const struct aa_binding *b);
 const char *aa_binding_server(const struct aa_binding *b);
+const char *aa_binding_realm(const struct aa_binding *b);
 uint32_t aa_binding_requests(const struct aa_binding *b);
 
 #endif

@@ -20,6 +20,13 @@ struct ua;
  * not tried.
  */
 
+/* SHA-256 in digest answers; 2.0 has MD5 alone */
+#if AASTRA_RE_VERSION >= 40900
+#define AA_LIBRE_SHA256 1
+#else
+#define AA_LIBRE_SHA256 0
+#endif
+
 /* libre 3.6 gave each descriptor in the event loop a handle */
 #if AASTRA_RE_VERSION >= 30600
 #define AA_RE_FD_HANDLES 1

@@ -1515,6 +1515,29 @@ static void commit(struct aa_line *line)
 /* ---- what happened ---------------------------------------------------- */
 
 
+/* Servers of one phone may well have realms of their own; but a person who
+   wonders why a password is refused looks here */
+static void realm_note(struct aa_line *line, const struct aa_path *path)
+{
+	const char *realm = aa_binding_realm(path->b);
+	char text[192];
+
+	if (!str_isset(realm) || 0 == str_cmp(realm, line->realm))
+		return;
+
+	if (line->realm[0]) {
+		(void)re_snprintf(text, sizeof(text), "credentials are asked"
+				  " for realm \"%s\", before for \"%s\"",
+				  realm, line->realm);
+		change(line, AA_JOURNAL_CONFIG, path_name(line, path), text,
+		       0, "REGISTER", "the same user name and password are"
+		       " answered with");
+	}
+
+	str_ncpy(line->realm, realm, sizeof(line->realm));
+}
+
+
 static void path_ok(struct aa_line *line, struct aa_path *path)
 {
 	struct aa_penalty *pen = path_penalty(path);
@@ -1534,6 +1557,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 
 	if (path == line->next) {
 		commit(line);
+		realm_note(line, path);
 		return;
 	}
 
@@ -1543,6 +1567,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	}
 
 	path->requests = aa_binding_requests(path->b);
+	realm_note(line, path);
 }
 
 

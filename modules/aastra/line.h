@@ -119,6 +119,7 @@ struct aa_line {
 	uint64_t lost_at;       /**< since when it is not registered, or 0  */
 	char fault[160];        /**< what was seen                          */
 	uint64_t asked;         /**< when its latest REGISTER was sent      */
+	char realm[64];         /**< credentials were asked for last        */
 	char fault_by[24];      /**< what showed it: a request, a packet    */
 	enum aa_why why[AA_ROLE_COUNT]; /**< of the latest decision         */
 	bool noted[AA_ROLE_COUNT][AA_RANK_COUNT]; /**< to be told of        */

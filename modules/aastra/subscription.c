@@ -23,6 +23,7 @@
 #include <string.h>
 #include <re.h>
 #include "compat.h"
+#include "digest.h"
 #include "request.h"
 #include "config.h"
 #include "notify.h"
@@ -70,6 +71,7 @@ struct job {
 struct path {
 	struct aa_subs *subs;
 	struct sip_auth *auth;
+	struct aa_digest_state digest;
 	unsigned challenged;    /* by whom                                  */
 	unsigned auth_gen;      /* counts the challenges that were answered */
 	char *aor;
@@ -736,7 +738,7 @@ static int authenticate(struct leg *leg, const struct sip_msg *msg)
 			leg->challenged  |= by;
 			path->challenged |= by;
 			++path->auth_gen;
-			err = sip_auth_authenticate(path->auth, msg);
+			err = aa_digest_answer(&path->digest, path->auth, msg);
 
 			return err ? err : request(leg);
 		}
@@ -755,7 +757,7 @@ static int authenticate(struct leg *leg, const struct sip_msg *msg)
 	}
 
 	leg->challenged |= by;
-	err = sip_auth_authenticate(leg->auth, msg);
+	err = aa_digest_answer(&path->digest, leg->auth, msg);
 
 	return err ? err : request(leg);
 }
@@ -828,13 +830,19 @@ static bool is_live(const struct leg *leg)
 }
 
 
-static void text_of(char *buf, size_t sz, int err, const struct sip_msg *msg)
+static void text_of(char *buf, size_t sz, const struct leg *leg, int err,
+		    const struct sip_msg *msg)
 {
+	const bool challenged = msg && (msg->scode == 401 ||
+					msg->scode == 407);
+	const char *why = challenged ? leg->path->digest.why : "";
+
 	if (err)
 		(void)re_snprintf(buf, sz, "%m to SUBSCRIBE", err);
 	else
-		(void)re_snprintf(buf, sz, "%u %r to SUBSCRIBE", msg->scode,
-				  &msg->reason);
+		(void)re_snprintf(buf, sz, "%u %r to SUBSCRIBE%s%s",
+				  msg->scode, &msg->reason, *why ? ", " : "",
+				  why);
 }
 
 
@@ -951,7 +959,7 @@ static void failed(struct leg *leg, int err, const struct sip_msg *msg)
 	uint64_t wait;
 	uint32_t timer;
 
-	text_of(text, sizeof(text), err, msg);
+	text_of(text, sizeof(text), leg, err, msg);
 	steady(sub, leg);
 
 	timer = err || scode == 408 || scode == 503 ? subs->retry_timeout

@@ -2433,6 +2433,14 @@ const char *aa_binding_server(const struct aa_binding *b)
 }
 
 
+const char *aa_binding_realm(const struct aa_binding *b)
+{
+	(void)b;
+
+	return "model";
+}
+
+
 /* ---- baresip and account.h -------------------------------------------- */
 
 
