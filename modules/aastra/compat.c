@@ -359,3 +359,47 @@ uint64_t aa_wall_ms(void)
 {
 	return clock_us(CLOCK_REALTIME) / 1000;
 }
+
+
+#ifndef HAVE_BARESIP_H
+/* The beginning of it, the same in 1.0.0 and 1.1.0 */
+struct config {
+	struct {
+		char uuid[64];
+		char local[64];
+	} sip;
+};
+
+struct config *conf_config(void);
+#endif
+
+
+/**
+ * Give baresip another value of `sip_listen`, as it was read at start; it
+ * counts when the transports are made the next time
+ *
+ * @param str Address and port, or either; empty: none
+ *
+ * @return 0 if success, ENOTSUP if baresip's settings are not what they are
+ *         taken for
+ */
+int aa_compat_listen_set(const char *str)
+{
+	static char own[64];
+	static bool known;
+	struct config *cfg = conf_config();
+
+	if (!known) {
+		(void)conf_get_str(conf_cur(), "sip_listen", own,
+				   sizeof(own));
+		known = true;
+	}
+
+	if (!cfg || 0 != strncmp(cfg->sip.local, own, sizeof(own)))
+		return ENOTSUP;
+
+	str_ncpy(cfg->sip.local, str, sizeof(cfg->sip.local));
+	str_ncpy(own, str, sizeof(own));
+
+	return 0;
+}

@@ -84,6 +84,7 @@ bool aa_compat_has_current(void);
 uint32_t aa_compat_account_prio(const struct account *acc);
 const char *aa_compat_baresip_version(void);
 bool aa_compat_net_check(void);
+int  aa_compat_listen_set(const char *str);
 
 /** A descriptor in libre's event loop */
 struct aa_fd {

@@ -820,6 +820,32 @@ const char *aa_config_lost(const struct aa_config *old,
 
 
 /**
+ * Is a backup server configured, for any line?
+ *
+ * @param cfg Configuration
+ *
+ * @return true if so
+ */
+bool aa_config_has_backup(const struct aa_config *cfg)
+{
+	size_t i;
+	int role;
+
+	for (i=0; cfg && i<cfg->indexc; i++) {
+		const struct aa_entry *e = cfg->indexv[i];
+
+		for (role=0; role<AA_ROLE_COUNT; role++) {
+			if (e->key == aa_server_key[role][AA_RANK_BACKUP] &&
+			    aa_config_entry(cfg, e->line, e->key))
+				return true;
+		}
+	}
+
+	return false;
+}
+
+
+/**
  * How many keys were in a file?
  *
  * @param cfg  Configuration

@@ -148,6 +148,7 @@ bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz);
 int  aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
 		     const struct aa_config_fetched *fetched,
 		     aa_config_msg_h *msgh, void *arg);
+bool aa_config_has_backup(const struct aa_config *cfg);
 uint32_t aa_config_keys(const struct aa_config *cfg, const char *name);
 const struct aa_progkeys *aa_config_progkeys(const struct aa_config *cfg);
 uint32_t aa_config_max_line(const struct aa_config *cfg);

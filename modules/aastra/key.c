@@ -405,8 +405,12 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		BOOL(AA_SCOPE_GLOBAL, 1),
 		.does = "UDP is sent from the port that is listened on.",
 		.guide = "Appendix A (R2.4)",
-		IGNORED("libre always sends from the port that it listens "
-			"on"),
+		.deftext = "baresip's `sip_listen`, else 0",
+		.reason = "1: from `sip local port`; 0, and as on the phones "
+			"wherever a backup is configured: from a free port, "
+			"which libre listens on as well, and `sip local port` "
+			"is listened on beside it; for all lines alike, read "
+			"at start; a port in `sip_listen` wins",
 	},
 	[K_RPORT] = {
 		.name = "sip rport",
@@ -414,7 +418,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.does = "Ask for answers to the port that was sent from "
 			"(RFC 3581).",
 		.guide = "4-61 (R3.2.2)",
-		IGNORED("libre always asks for it"),
+		.reason = "libre always asks for it; 1 keeps UDP symmetric "
+			"where a backup is configured too, read at start",
 	},
 	[K_CONTACT_MATCHING] = {
 		.name = "sip contact matching",
@@ -437,9 +442,13 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.name = "sip local port",
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_PORT),
 		.max = 65535, .def = 5060,
+		.deftext = "baresip's `sip_listen`, else 5060 where UDP is "
+			"symmetric",
 		.does = "The port for UDP and TCP.",
 		.guide = "Appendix A",
-		IGNORED("`sip_listen` in baresip's config sets it"),
+		.reason = "listened on; UDP is sent from it as `sip symmetric "
+			"udp signaling` says; TCP connections come from free "
+			"ports; read at start; a port in `sip_listen` wins",
 	},
 	[K_LOCAL_TLS_PORT] = {
 		.name = "sip local tls port",
@@ -447,8 +456,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.max = 65535, .def = 5061,
 		.does = "The port for TLS.",
 		.guide = "Appendix A",
-		IGNORED("`sip_listen` in baresip's config sets it: its port "
-			"and 1"),
+		IGNORED("baresip listens for TLS on the port above "
+			"`sip local port`"),
 	},
 	[K_TRUSTED_CERTS] = {
 		.name = "sips trusted certificates",

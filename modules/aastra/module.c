@@ -25,6 +25,7 @@
 #include "hangup.h"
 #include "http.h"
 #include "whitelist.h"
+#include "localport.h"
 #include "seen.h"
 #include "metrics.h"
 #include "module.h"
@@ -132,6 +133,8 @@ static void look_at_transports(void)
 	bool changed = false;
 	struct le *le;
 	size_t i;
+
+	aa_localport_look();
 
 	for (i=0; i<ARRAY_SIZE(tpv); i++) {
 		struct sa sa;
@@ -608,6 +611,7 @@ static int module_init(void)
 	}
 
 	trust_init(path);
+	aa_localport_init(aa_lines_config());
 
 	err = sip_listen(&aastra.lsnr, uag_sip(), true, request_handler, NULL);
 	if (err)
@@ -679,6 +683,7 @@ static int module_close(void)
 	aa_lines_close();
 	aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	aa_tlsguard_close();
+	aa_localport_close();
 
 	return 0;
 }
