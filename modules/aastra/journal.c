@@ -10,6 +10,7 @@
 #include <string.h>
 #include <re.h>
 #include "journal.h"
+#include "utf8.h"
 
 
 struct aa_journal {
@@ -40,12 +41,10 @@ static void entry_destructor(void *arg)
  * Allocate a journal
  *
  * @param jnlp Pointer to the journal
- * @param h    Called when an entry was added, may be NULL
- * @param arg  Handler argument
  *
  * @return 0 if success, otherwise errorcode
  */
-int aa_journal_alloc(struct aa_journal **jnlp, aa_journal_h *h, void *arg)
+int aa_journal_alloc(struct aa_journal **jnlp)
 {
 	struct aa_journal *jnl;
 
@@ -56,11 +55,41 @@ int aa_journal_alloc(struct aa_journal **jnlp, aa_journal_h *h, void *arg)
 	if (!jnl)
 		return ENOMEM;
 
-	jnl->h   = h;
-	jnl->arg = arg;
 	*jnlp = jnl;
 
 	return 0;
+}
+
+
+/**
+ * Be told of entries that are added from now on
+ *
+ * @param jnl Journal
+ * @param h   Called when an entry was added, NULL for no more
+ * @param arg Handler argument
+ */
+void aa_journal_listen(struct aa_journal *jnl, aa_journal_h *h, void *arg)
+{
+	if (!jnl)
+		return;
+
+	jnl->h   = h;
+	jnl->arg = arg;
+}
+
+
+/**
+ * Begin anew, with number 1
+ *
+ * @param jnl Journal
+ */
+void aa_journal_clear(struct aa_journal *jnl)
+{
+	if (!jnl)
+		return;
+
+	list_flush(&jnl->entryl);
+	jnl->last = 0;
 }
 
 
@@ -72,15 +101,12 @@ static size_t text_len(const char *str)
 }
 
 
+/* Texts come from servers, and go to terminals, files and web pages */
 static const char *text_put(char **pos, const char *str)
 {
-	const size_t len = text_len(str);
 	char *text = *pos;
 
-	if (len)
-		memcpy(text, str, len);
-	text[len] = '\0';
-	*pos += len + 1;
+	*pos += aa_utf8_clean(text, text_len(str) + 1, str) + 1;
 
 	return text;
 }

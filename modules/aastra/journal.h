@@ -55,7 +55,9 @@ struct aa_journal_entry {
 typedef void (aa_journal_h)(const struct aa_journal_entry *e, void *arg);
 
 
-int  aa_journal_alloc(struct aa_journal **jnlp, aa_journal_h *h, void *arg);
+int  aa_journal_alloc(struct aa_journal **jnlp);
+void aa_journal_listen(struct aa_journal *jnl, aa_journal_h *h, void *arg);
+void aa_journal_clear(struct aa_journal *jnl);
 int  aa_journal_add(struct aa_journal *jnl, const struct aa_journal_entry *e);
 const struct aa_journal_entry *aa_journal_next(const struct aa_journal *jnl,
 				uint32_t line,

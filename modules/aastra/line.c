@@ -1451,6 +1451,17 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 	if (d > 0) {
 		++line->count.failovers;
 		e.event = AA_JOURNAL_FAILOVER;
+
+		/* before the first registration nothing was in force that
+		   could have failed */
+		if (!held && !str_isset(line->fault)) {
+			const struct aa_flow *flow =
+				aa_line_flow(line, route_role(line),
+					     AA_RANK_PRIMARY);
+
+			e.reason = aa_flow_reason(flow);
+			e.by     = seen_by(flow, e.reason);
+		}
 	}
 	else if (d < 0) {
 		++line->count.failbacks;

@@ -1185,6 +1185,10 @@ static void start_handler(void *arg)
 	work_handler(NULL);
 	(void)fetch();
 	aa_contact_watch(contact_subs);
+
+	if (mod_find("mwi.so"))
+		info("aastra: message waiting of the module's lines is not"
+		     " left to mwi.so: it would not follow the line\n");
 }
 
 

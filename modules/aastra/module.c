@@ -28,6 +28,7 @@
 #include "localport.h"
 #include "seen.h"
 #include "metrics.h"
+#include "history.h"
 #include "module.h"
 
 
@@ -60,7 +61,8 @@
 
 enum {
 	EXIT_MS       = 1600,   /* for the farewells, and some more         */
-	SAVE_DELAY_MS = 100     /* several changes are written once         */
+	SAVE_DELAY_MS = 100,    /* several changes are written once         */
+	HISTORY_DELAY_MS = 2000 /* the same, of what is larger              */
 };
 
 
@@ -72,6 +74,8 @@ static struct {
 	struct tmr tmr_exit;    /* baresip has ended its user agents        */
 	struct tmr tmr_save;    /* what lines remember is to be written     */
 	char path_warm[512];    /* where                                    */
+	struct tmr tmr_history; /* the history is to be written             */
+	char path_history[512]; /* where                                    */
 	bool closing;
 } aastra;
 
@@ -113,12 +117,62 @@ static void save_now(void)
 /* ---- the history ------------------------------------------------------ */
 
 
+static void history_handler(void *arg)
+{
+	static bool said;
+	bool calls = false;
+	struct le *le;
+	int err;
+	(void)arg;
+
+	/* who speaks does not wait for a slow disk */
+	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		calls = calls || aa_account_calls(line->acc);
+	}
+
+	err = aa_history_save(aastra.phone.jnl, aastra.path_history, !calls);
+	if (err && !said)
+		warning("aastra: %s: could not be written (%m)\n",
+			aastra.path_history, err);
+	said = err != 0;
+}
+
+
 static void journal_handler(const struct aa_journal_entry *e, void *arg)
 {
 	(void)arg;
 
 	aa_metrics_note(e);
 	aa_seen_tell(AA_NEWS_HISTORY, e->line);
+
+	if (!tmr_isrunning(&aastra.tmr_history))
+		tmr_start(&aastra.tmr_history, HISTORY_DELAY_MS,
+			  history_handler, NULL);
+}
+
+
+static int history_init(const char *path)
+{
+	int err;
+
+	if (re_snprintf(aastra.path_history, sizeof(aastra.path_history),
+			"%s/aastra_history", path) < 0)
+		return ENAMETOOLONG;
+
+	err = aa_journal_alloc(&aastra.phone.jnl);
+	if (err)
+		return err;
+
+	err = aa_history_load(aastra.phone.jnl, aastra.path_history);
+	if (err && err != ENOENT)
+		warning("aastra: %s: could not be read (%m): the history"
+			" begins anew\n", aastra.path_history, err);
+
+	aa_journal_listen(aastra.phone.jnl, journal_handler, NULL);
+
+	return 0;
 }
 
 
@@ -600,7 +654,7 @@ static int module_init(void)
 	aastra.phone.configh  = config_handler;
 
 	aa_metrics_reset();
-	err = aa_journal_alloc(&aastra.phone.jnl, journal_handler, NULL);
+	err = history_init(path);
 	if (err)
 		return err;
 
@@ -651,6 +705,7 @@ static int module_init(void)
 		aa_compat_close();
 		aastra.lsnr = mem_deref(aastra.lsnr);
 		aa_lines_close();
+		tmr_cancel(&aastra.tmr_history);
 		aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	}
 
@@ -681,6 +736,10 @@ static int module_close(void)
 	list_flush(&aastra.phone.farewelll);
 	list_flush(&aastra.phone.flowl);
 	aa_lines_close();
+	if (tmr_isrunning(&aastra.tmr_history)) {
+		tmr_cancel(&aastra.tmr_history);
+		history_handler(NULL);
+	}
 	aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	aa_tlsguard_close();
 	aa_localport_close();

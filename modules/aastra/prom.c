@@ -9,6 +9,7 @@
 #include <string.h>
 #include <re.h>
 #include "histogram.h"
+#include "utf8.h"
 #include "prom.h"
 
 
@@ -26,8 +27,14 @@ static int print_escaped(struct re_printf *pf, const char *str, bool quote)
 			err = pf->vph("\\n", 2, pf->arg);
 		else if (*p == '"' && quote)
 			err = pf->vph("\\\"", 2, pf->arg);
-		else
-			err = pf->vph(p, 1, pf->arg);
+		else if (!aa_utf8_len(p))
+			err = pf->vph("?", 1, pf->arg);
+		else {
+			const size_t n = aa_utf8_len(p);
+
+			err = pf->vph(p, n, pf->arg);
+			p += n - 1;
+		}
 	}
 
 	return err;

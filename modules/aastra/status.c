@@ -13,6 +13,7 @@
 #include "line.h"
 #include "status.h"
 #include "subscription.h"
+#include "utf8.h"
 
 
 static const char *service_name(const struct aa_line *line)
@@ -45,7 +46,7 @@ static const char *active_name(const struct aa_line *line, enum aa_role role)
 /* ---- JSON ------------------------------------------------------------- */
 
 
-/* RFC 8259 7; bytes that are not ASCII are handed on */
+/* RFC 8259 7, 8.1; what is no UTF-8 becomes a question mark */
 static int json_str(struct re_printf *pf, const char *str)
 {
 	const char *p;
@@ -53,15 +54,21 @@ static int json_str(struct re_printf *pf, const char *str)
 
 	err = re_hprintf(pf, "\"");
 
-	for (p = str ? str : ""; *p && !err; p++) {
+	p = str ? str : "";
+	while (*p && !err) {
 		const unsigned char c = (unsigned char)*p;
+		const size_t n = aa_utf8_len(p);
 
 		if (c == '"' || c == '\\')
 			err = re_hprintf(pf, "\\%c", c);
-		else if (c < 0x20)
+		else if (c < 0x20 || c == 0x7f)
 			err = re_hprintf(pf, "\\u%04x", c);
+		else if (n)
+			err = pf->vph(p, n, pf->arg);
 		else
-			err = pf->vph(p, 1, pf->arg);
+			err = re_hprintf(pf, "?");
+
+		p += n ? n : 1;
 	}
 
 	err |= re_hprintf(pf, "\"");

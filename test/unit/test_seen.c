@@ -1,5 +1,5 @@
 /**
- * @file test_seen.c  The history, and the text format of the metrics
+ * @file test_seen.c  The history, its file, and the text of the metrics
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -11,9 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <math.h>
+#include <unistd.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 #include <re.h>
 #include "journal.h"
+#include "history.h"
 #include "histogram.h"
 #include "prom.h"
 
@@ -53,7 +56,7 @@ static void test_numbers(void **state)
 	struct aa_journal *jnl;
 	(void)state;
 
-	assert_int_equal(0, aa_journal_alloc(&jnl, NULL, NULL));
+	assert_int_equal(0, aa_journal_alloc(&jnl));
 	assert_int_equal(0, aa_journal_first(jnl));
 	assert_int_equal(0, aa_journal_last(jnl));
 
@@ -83,7 +86,7 @@ static void test_room(void **state)
 	uint32_t i;
 	(void)state;
 
-	assert_int_equal(0, aa_journal_alloc(&jnl, NULL, NULL));
+	assert_int_equal(0, aa_journal_alloc(&jnl));
 
 	add(jnl, 2, "kept");
 	for (i=0; i<AA_JOURNAL_LINE_MAX + 10; i++)
@@ -111,7 +114,7 @@ static void test_long_text(void **state)
 	memset(text, 'x', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 
-	assert_int_equal(0, aa_journal_alloc(&jnl, NULL, NULL));
+	assert_int_equal(0, aa_journal_alloc(&jnl));
 	add(jnl, 1, text);
 	assert_int_equal(AA_JOURNAL_TEXT_MAX - 1,
 			 strlen(aa_journal_next(jnl, 1, NULL)->to));
@@ -120,11 +123,11 @@ static void test_long_text(void **state)
 }
 
 
-/* ---- Prometheus --------------------------------------------------------- */
+/* ---- its file ------------------------------------------------------------ */
 
 
 struct text {
-	char buf[8192];
+	char buf[16384];
 	size_t len;
 };
 
@@ -142,6 +145,207 @@ static int text_handler(const char *p, size_t size, void *arg)
 
 	return 0;
 }
+
+
+static void file_text(struct text *t)
+{
+	struct re_printf pf = {text_handler, t};
+	struct aa_journal_entry e;
+	struct aa_journal *jnl;
+
+	assert_int_equal(0, aa_journal_alloc(&jnl));
+	add(jnl, 1, "backup");
+
+	memset(&e, 0, sizeof(e));
+	e.time     = 1795387477526ull;
+	e.line     = 70000;
+	e.event    = AA_JOURNAL_REFUSED;
+	e.took     = UINT32_MAX;
+	e.detect   = 5;
+	e.requests = 2;
+	e.from     = "\xc3\xa4\xe2\x82\xac\xf0\x9f\x93\x9e";
+	e.to       = "a\tb\nc\x1b[31m\xff\xc0\x80";
+	e.reason   = "403 \"No\" to REGISTER";
+	e.by       = "REGISTER";
+	e.decision = "a later try";
+	assert_int_equal(0, aa_journal_add(jnl, &e));
+	add(jnl, 2, "");
+
+	t->len = 0;
+	assert_int_equal(0, aa_history_print(&pf, jnl));
+	mem_deref(jnl);
+}
+
+
+static void test_file(void **state)
+{
+	const struct aa_journal_entry *e;
+	struct aa_journal *jnl;
+	struct text t;
+	(void)state;
+
+	file_text(&t);
+	assert_int_equal(0, aa_journal_alloc(&jnl));
+	assert_int_equal(0, aa_history_read(jnl, t.buf, t.len));
+	assert_int_equal(3, count(jnl, 0));
+
+	e = aa_journal_next(jnl, 70000, NULL);
+	assert_int_equal(2, e->seq);
+	assert_true(e->time == 1795387477526ull);
+	assert_int_equal(AA_JOURNAL_REFUSED, e->event);
+	assert_true(e->took == UINT32_MAX);
+	assert_int_equal(5, e->detect);
+	assert_int_equal(2, e->requests);
+	assert_string_equal("\xc3\xa4\xe2\x82\xac\xf0\x9f\x93\x9e", e->from);
+	assert_string_equal("a?b?c?[31m???", e->to);
+	assert_string_equal("403 \"No\" to REGISTER", e->reason);
+	assert_string_equal("REGISTER", e->by);
+	assert_string_equal("a later try", e->decision);
+
+	/* numbers go on where they were */
+	add(jnl, 1, "primary");
+	assert_int_equal(4, aa_journal_last(jnl));
+	mem_deref(jnl);
+}
+
+
+/* Cut off anywhere, it is no good, and nothing of it is taken */
+static void test_file_cut(void **state)
+{
+	struct aa_journal *jnl;
+	struct text t;
+	size_t len;
+	(void)state;
+
+	file_text(&t);
+	assert_int_equal(0, aa_journal_alloc(&jnl));
+
+	for (len=0; len<t.len; len++) {
+		assert_int_equal(EBADMSG, aa_history_read(jnl, t.buf, len));
+		assert_int_equal(0, count(jnl, 0));
+		assert_int_equal(0, aa_journal_last(jnl));
+	}
+
+	assert_int_equal(0, aa_history_read(jnl, t.buf, t.len));
+	mem_deref(jnl);
+}
+
+
+/* One byte is another one: it may go unseen, but nothing breaks, and what is
+   read is all or nothing */
+static void test_file_damaged(void **state)
+{
+	static const char bytev[] = {'\0', '\n', '\t', ' ', '#', '9', 'x',
+				     '\xff'};
+	struct text t, u;
+	unsigned bad = 0;
+	size_t i, j;
+	(void)state;
+
+	file_text(&t);
+
+	for (i=0; i<t.len; i++) {
+		for (j=0; j<sizeof(bytev); j++) {
+			struct aa_journal *jnl;
+			int err;
+
+			u = t;
+			u.buf[i] = bytev[j];
+			assert_int_equal(0, aa_journal_alloc(&jnl));
+			err = aa_history_read(jnl, u.buf, u.len);
+			assert_true(!err || err == EBADMSG);
+			assert_int_equal(err ? 0 : 3, count(jnl, 0));
+			bad += err != 0;
+			mem_deref(jnl);
+		}
+	}
+
+	assert_true(bad > t.len);
+}
+
+
+static void test_file_wrong(void **state)
+{
+	static const char *const wrongv[] = {
+		"",
+		"\n",
+		"# aastra.so: history, version 2\n# end 0\n",
+		"# aastra.so: history, version 1\n",
+		"# aastra.so: history, version 1\n# end 1\n",
+		"# aastra.so: history, version 1\n# end 0\n# end 0\n",
+		"# aastra.so: history, version 1\n# end -0\n",
+		"# aastra.so: history, version 1\n"
+		"0 1 1 failover 1 1 1\ta\tb\tc\td\te\n# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"1 1 0 failover 1 1 1\ta\tb\tc\td\te\n# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"1 1 1 nothing 1 1 1\ta\tb\tc\td\te\n# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"1 1 1 failover 1 4294967296 1\ta\tb\tc\td\te\n# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"99999999999999999999 1 1 failover 1 1 1\ta\tb\tc\td\te\n"
+		"# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"1 1 1 failover 1 1 1\ta\tb\tc\td\n# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"1 1 1 failover 1 1 1\ta\tb\tc\td\te\tf\n# end 1\n",
+		"# aastra.so: history, version 1\n"
+		"2 1 1 failover 1 1 1\ta\tb\tc\td\te\n"
+		"2 1 1 failover 1 1 1\ta\tb\tc\td\te\n# end 2\n",
+	};
+	static const char right[] = "# aastra.so: history, version 1\n"
+		"7 1 1 failover 1 1 1\ta\tb\tc\td\te\n# end 1\n";
+	struct aa_journal *jnl;
+	size_t i;
+	(void)state;
+
+	assert_int_equal(0, aa_journal_alloc(&jnl));
+	for (i=0; i<sizeof(wrongv)/sizeof(wrongv[0]); i++) {
+		if (aa_history_read(jnl, wrongv[i], strlen(wrongv[i])) !=
+		    EBADMSG)
+			fail_msg("taken: %s", wrongv[i]);
+		assert_int_equal(0, aa_journal_last(jnl));
+	}
+
+	assert_int_equal(0, aa_history_read(jnl, right, strlen(right)));
+	assert_int_equal(7, aa_journal_last(jnl));
+	mem_deref(jnl);
+}
+
+
+/* On the disk: only its owner's, replaced as a whole, bounded */
+static void test_file_disk(void **state)
+{
+	static const char path[] = "test_seen_history";
+	struct aa_journal *jnl, *again;
+	struct stat st;
+	uint32_t i;
+	(void)state;
+
+	(void)unlink(path);
+	assert_int_equal(0, aa_journal_alloc(&jnl));
+	assert_int_equal(0, aa_journal_alloc(&again));
+	assert_int_equal(ENOENT, aa_history_load(jnl, path));
+
+	for (i=0; i<2 * AA_HISTORY_ENTRIES; i++)
+		add(jnl, 1 + i % 100, "somewhere");
+	assert_int_equal(0, aa_history_save(jnl, path, true));
+	assert_int_equal(0, stat(path, &st));
+	assert_int_equal(0600, st.st_mode & 0777);
+
+	assert_int_equal(0, aa_history_load(again, path));
+	assert_int_equal(AA_HISTORY_ENTRIES, count(again, 0));
+	assert_int_equal(2 * AA_HISTORY_ENTRIES, aa_journal_last(again));
+
+	assert_int_equal(0, unlink(path));
+	assert_int_equal(-1, access("test_seen_history.new", F_OK));
+	assert_true(aa_history_save(jnl, "no/such/folder/x", true) != 0);
+	mem_deref(jnl);
+	mem_deref(again);
+}
+
+
+/* ---- Prometheus --------------------------------------------------------- */
 
 
 static void test_labels(void **state)
@@ -234,6 +438,11 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_long_text),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_file_cut),
+		cmocka_unit_test(test_file_damaged),
+		cmocka_unit_test(test_file_wrong),
+		cmocka_unit_test(test_file_disk),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_histogram),
 	};
