@@ -470,23 +470,28 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 	[K_ROOT_CERTS] = {
 		.name = "sips root and intermediate certificates",
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_TEXT),
-		.does = "The certificates above the phone's own.",
+		.does = "The file with the certificates above the phone's "
+			"own (PEM), relative to the folder of baresip's "
+			"config; read at start.",
 		.guide = "6-17",
-		IGNORED("`sip_certificate` in baresip's config holds them"),
 	},
 	[K_LOCAL_CERT] = {
 		.name = "sips local certificate",
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_TEXT),
-		.does = "The phone's own certificate.",
+		.does = "The file with the phone's own certificate (PEM), "
+			"shown to TLS servers that ask for one; relative and "
+			"read as above.",
 		.guide = "6-17",
-		IGNORED("`sip_certificate` in baresip's config names it"),
+		.reason = "whoever connects to the phone is shown that of "
+			"`sip_certificate` in baresip's config",
 	},
 	[K_PRIVATE_KEY] = {
 		.name = "sips private key",
 		TEXT(AA_SCOPE_GLOBAL, AA_TYPE_TEXT),
-		.does = "The file with the key of that certificate.",
+		.does = "The file with the key of that certificate (PEM, "
+			"without a password); relative and read as above.",
+		.deftext = "the file of the certificate",
 		.guide = "6-17",
-		IGNORED("`sip_certificate` in baresip's config holds it"),
 	},
 	[K_SEND_MAC] = {
 		.name = "sip send mac",

@@ -559,19 +559,57 @@ static void uuid_init(char *uuid, size_t sz, const char *path)
 /* ---- trust ------------------------------------------------------------ */
 
 
+/* A file that a key names; relative to the folder of baresip's config */
+static const char *key_file(char *buf, size_t sz, const char *path,
+			    const char *name)
+{
+	const char *key = aa_config_str(aa_lines_config(), 0, name);
+
+	buf[0] = '\0';
+	if (str_isset(key) && key[0] == '/')
+		str_ncpy(buf, key, sz);
+	else if (str_isset(key))
+		(void)re_snprintf(buf, sz, "%s/%s", path, key);
+
+	return buf;
+}
+
+
+/* What the phone shows of itself */
+static void cert_init(const char *path)
+{
+	char cert[512], key[512], chain[512];
+	int err;
+
+	if (!str_isset(key_file(cert, sizeof(cert), path,
+				"sips local certificate")))
+		return;
+
+	err = aa_tlsguard_cert(cert,
+			       key_file(key, sizeof(key), path,
+					"sips private key"),
+			       key_file(chain, sizeof(chain), path,
+					"sips root and intermediate"
+					" certificates"));
+	if (err)
+		warning("aastra: %s: servers are not shown this certificate:"
+			" %s\n", cert,
+			err == ENOENT  ? "there is none in that file" :
+			err == EACCES  ? "its private key cannot be read" :
+			err == EBADMSG ? "the private key is not its own" :
+			err == ENODATA ? "those above it cannot be read" :
+			"out of memory");
+}
+
+
 /* The phones' key first, then what baresip itself is told */
 static void trust_init(const char *path)
 {
-	const char *key = aa_config_str(aa_lines_config(), 0,
-					"sips trusted certificates");
 	char cafile[512] = "", capath[512] = "";
 	int err;
 
-	if (str_isset(key) && key[0] == '/')
-		str_ncpy(cafile, key, sizeof(cafile));
-	else if (str_isset(key))
-		(void)re_snprintf(cafile, sizeof(cafile), "%s/%s", path, key);
-	else
+	if (!str_isset(key_file(cafile, sizeof(cafile), path,
+				"sips trusted certificates")))
 		(void)conf_get_str(conf_cur(), "sip_cafile", cafile,
 				   sizeof(cafile));
 
@@ -665,6 +703,7 @@ static int module_init(void)
 	}
 
 	trust_init(path);
+	cert_init(path);
 	aa_localport_init(aa_lines_config());
 
 	err = sip_listen(&aastra.lsnr, uag_sip(), true, request_handler, NULL);

@@ -11,7 +11,11 @@
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <re.h>
@@ -24,9 +28,12 @@ static struct {
 	int index;              /* of the extra data, once and for all      */
 	const char *host;       /* of the connection that is being opened   */
 	SSL *ssl;               /* made for it                              */
+	X509 *cert;             /* the phone's own, NULL: none is shown     */
+	EVP_PKEY *key;
+	STACK_OF(X509) *chain;  /* from it up to an authority               */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {NULL, false, -1, NULL, NULL, "", ""};
+} guard = {NULL, false, -1, NULL, NULL, NULL, NULL, NULL, "", ""};
 
 
 static int verify_handler(int ok, X509_STORE_CTX *ctx)
@@ -77,7 +84,7 @@ static bool name_set(SSL *ssl, const char *host)
 }
 
 
-static void ssl_setup(SSL *ssl)
+static void verify_setup(SSL *ssl)
 {
 	char *host = OPENSSL_strdup(guard.host);
 
@@ -96,6 +103,19 @@ static void ssl_setup(SSL *ssl)
 }
 
 
+static void ssl_setup(SSL *ssl)
+{
+	if (guard.wanted)
+		verify_setup(ssl);
+
+	/* a server that asks for one and gets none says so itself */
+	if (guard.cert &&
+	    1 == SSL_use_certificate(ssl, guard.cert) &&
+	    1 == SSL_use_PrivateKey(ssl, guard.key))
+		(void)SSL_set1_chain(ssl, guard.chain);
+}
+
+
 static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 			long argl, void *argp)
 {
@@ -105,7 +125,7 @@ static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 	(void)argl;
 	(void)argp;
 
-	if (guard.host && guard.wanted)
+	if (guard.host && (guard.wanted || guard.cert))
 		guard.ssl = parent;
 }
 
@@ -125,6 +145,130 @@ static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 }
 
 
+static int index_init(void)
+{
+	if (guard.index < 0)
+		guard.index = SSL_get_ex_new_index(0, NULL, new_handler, NULL,
+						   free_handler);
+
+	return guard.index < 0 ? ENOMEM : 0;
+}
+
+
+static void cert_close(void)
+{
+	X509_free(guard.cert);
+	EVP_PKEY_free(guard.key);
+	sk_X509_pop_free(guard.chain, X509_free);
+	guard.cert  = NULL;
+	guard.key   = NULL;
+	guard.chain = NULL;
+}
+
+
+/* A key with a password would ask for it on the terminal */
+static int no_password(char *buf, int size, int rwflag, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)rwflag;
+	(void)arg;
+
+	return -1;
+}
+
+
+/* The certificates of a file, at the end of the chain; how many there are */
+static int chain_load(const char *file)
+{
+	FILE *f = fopen(file, "re");
+	X509 *x;
+	int n = 0;
+
+	if (!f)
+		return 0;
+
+	while ((x = PEM_read_X509(f, NULL, no_password, NULL))) {
+		if (!sk_X509_push(guard.chain, x)) {
+			X509_free(x);
+			break;
+		}
+		++n;
+	}
+
+	(void)fclose(f);
+	ERR_clear_error();
+
+	return n;
+}
+
+
+static EVP_PKEY *key_load(const char *file)
+{
+	FILE *f = fopen(file, "re");
+	EVP_PKEY *key;
+
+	if (!f)
+		return NULL;
+
+	key = PEM_read_PrivateKey(f, NULL, no_password, NULL);
+	(void)fclose(f);
+	ERR_clear_error();
+
+	return key;
+}
+
+
+/**
+ * Show servers that ask for it a certificate of the phone's own, on the
+ * connections that are opened from now on (RFC 8446 4.4.2)
+ *
+ * @param cert  File of the certificate, and of those above it if it has more
+ *              than one (PEM)
+ * @param key   File of its private key, without a password (PEM); NULL or
+ *              empty: the same file
+ * @param chain File of certificates above it (PEM), may be NULL or empty
+ *
+ * @return 0 if success, ENOENT if there is no certificate in that file, EACCES
+ *         for its key, EBADMSG if that is another one's key, ENODATA for the
+ *         chain, ENOMEM; none is shown then
+ */
+int aa_tlsguard_cert(const char *cert, const char *key, const char *chain)
+{
+	int err = 0;
+
+	cert_close();
+
+	if (index_init())
+		return ENOMEM;
+
+	guard.chain = sk_X509_new_null();
+	if (!guard.chain)
+		return ENOMEM;
+
+	if (!chain_load(cert))
+		err = ENOENT;
+	else if (str_isset(chain) && !chain_load(chain))
+		err = ENODATA;
+	if (err)
+		goto out;
+
+	guard.cert = sk_X509_shift(guard.chain);
+	guard.key  = key_load(str_isset(key) ? key : cert);
+	if (!guard.key)
+		err = EACCES;
+	else if (1 != X509_check_private_key(guard.cert, guard.key))
+		err = EBADMSG;
+
+ out:
+	if (err)
+		cert_close();
+	ERR_clear_error();
+
+	return err;
+}
+
+
 /**
  * Verify TLS servers from now on
  *
@@ -140,12 +284,11 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 {
 	X509_STORE *store;
 
-	aa_tlsguard_close();
+	X509_STORE_free(guard.store);
+	guard.store  = NULL;
+	guard.wanted = false;
 
-	if (guard.index < 0)
-		guard.index = SSL_get_ex_new_index(0, NULL, new_handler, NULL,
-						   free_handler);
-	if (guard.index < 0)
+	if (index_init())
 		return ENOMEM;
 
 	guard.wanted = true;
@@ -167,9 +310,10 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 }
 
 
-/** Verify no more */
+/** Verify no more, and show nothing */
 void aa_tlsguard_close(void)
 {
+	cert_close();
 	X509_STORE_free(guard.store);
 	guard.store  = NULL;
 	guard.wanted = false;

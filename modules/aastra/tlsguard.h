@@ -8,6 +8,7 @@
 
 
 int  aa_tlsguard_init(const char *cafile, const char *capath);
+int  aa_tlsguard_cert(const char *cert, const char *key, const char *chain);
 void aa_tlsguard_close(void);
 void aa_tlsguard_begin(const char *host);
 void aa_tlsguard_end(void);

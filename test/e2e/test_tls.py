@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from lab.proc import Proc
 from lab.tls import Authority
 
 FAST = ["sip_recovery_base_timer 1", "sip_recovery_max_timer 2"]
@@ -94,3 +95,85 @@ def test_unreadable(lab, what):
             for f in flows)
     lab.until(refused, 10, "both refused")
     assert p.bindings("100") == [] == b.bindings("100")
+
+
+def strict(lab, ca, path):
+    """A TLS server that asks for the phone's certificate, on the primary;
+    it says whose it was shown."""
+    server = {k.lower(): v for k, v in lab.tls(lab.primary).items()}
+    script = os.path.join(path, "strict.py")
+    with open(script, "w") as f:
+        f.write("""
+import socket, ssl, sys
+ip, cert, key, ca = sys.argv[1:]
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+c.load_cert_chain(cert, key)
+c.load_verify_locations(ca)
+c.verify_mode = ssl.CERT_REQUIRED
+s = socket.create_server((ip, 5061))
+print("ready", flush=True)
+while True:
+    a, _ = s.accept()
+    try:
+        with c.wrap_socket(a, server_side=True) as t:
+            data = t.recv(100)
+            print("shown", dict(x[0] for x in t.getpeercert()["subject"]),
+                  data.split(b" ")[0].decode(), flush=True)
+    except OSError as e:
+        print("refused", e, flush=True)
+""")
+    proc = Proc(["/usr/bin/python3", script, lab.primary.ip,
+                 server["tls_cert"], server["tls_key"], ca.cert],
+                "strict", os.path.join(path, "strict.log"),
+                host=lab.primary)
+    lab.others.append(Stopper(proc))
+    proc.wait_for_line("ready")
+    return proc
+
+
+class Stopper:
+    """What a lab stops at its end."""
+
+    name = "strict"
+
+    def __init__(self, proc):
+        self.proc = proc
+
+    def stop(self):
+        self.proc.kill()
+
+
+@pytest.mark.parametrize("how", ["two files", "one file", "with a chain",
+                                 "without", "wrong key"])
+def test_own_certificate(lab, how):
+    """`sips local certificate` and `sips private key`: a server that asks
+    who the phone is hears it before the first SIP message."""
+    ca = lab.ca
+    cert, key = ca.issue("desk-phone", ["DNS:phone.example.com"])
+    _, other = ca.issue("another", ["DNS:another.example.com"])
+    config = ["sip_cafile " + ca.cert]
+    if how == "one file":
+        both = os.path.join(lab.dir, "both.pem")
+        with open(both, "w") as f, open(cert) as a, open(key) as b:
+            f.write(a.read() + b.read())
+        config += ["sips local certificate: " + both]
+    elif how != "without":
+        config += ["sips local certificate: " + cert, "sips private key: " +
+                   (other if how == "wrong key" else key)]
+    if how == "with a chain":
+        config += ["sips root and intermediate certificates: " + ca.cert]
+    server = strict(lab, ca, lab.dir)
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tls", port=5061),
+        aastra=True, config=[
+            "sip_line1_backup_outbound_proxy " + lab.backup.ip, *FAST,
+            *config])
+    if how in ("without", "wrong key"):
+        server.wait_for_line("refused .*did not return a certificate", 10)
+        assert "shown" not in server.output()
+    else:
+        server.wait_for_line("shown .*'desk-phone'.* (OPTIONS|REGISTER)", 10)
+        assert "refused" not in server.output()
+    if how == "wrong key":
+        assert phone.proc.wait_for_line("the private key is not its own")
+    assert phone.exit() == 0
