@@ -952,7 +952,8 @@ static void penalize(struct aa_path *path, uint32_t retry_after)
 	wait = MAX(wait, (uint64_t)retry_after * 1000);
 
 	++pen->failures;
-	pen->until = aa_now_ms() + wait;
+	pen->until  = aa_now_ms() + wait;
+	pen->silent = path->transport_error;
 	str_ncpy(pen->reason, path->reason, sizeof(pen->reason));
 }
 
@@ -1415,6 +1416,55 @@ static uint32_t path_cost(const struct aa_path *path)
 }
 
 
+/* Why a server of a role is the backup, where no fault was noted for it */
+static const char *backup_reason(const struct aa_line *line, enum aa_role role,
+				 bool begins)
+{
+	const struct aa_flow *flow = aa_line_flow(line, role, AA_RANK_PRIMARY);
+	const struct aa_penalty *pen = &line->pen[role][AA_RANK_PRIMARY];
+
+	if (aa_flow_state(flow) == AA_FLOW_DOWN)
+		return aa_flow_reason(flow);
+	if (pen->until > aa_now_ms())
+		return pen->reason;
+	if (begins && line->warm[role] == AA_RANK_BACKUP)
+		return "in force before the restart";
+
+	/* by now it may answer again */
+	return "the primary did not answer";
+}
+
+
+/*
+ * Nothing has failed on the path in force, and the line leaves the primary: it
+ * had none yet, or its other server failed earlier.
+ */
+static void fault_find(struct aa_line *line, const struct aa_path *path,
+		       const struct aa_path *old)
+{
+	int role;
+
+	if (line->fault_at || line->mode != AA_MODE_AUTO)
+		return;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		const struct aa_flow *flow = aa_line_flow(line,
+				(enum aa_role)role, AA_RANK_PRIMARY);
+		const char *reason;
+
+		if (path->use[role] != AA_RANK_BACKUP ||
+		    (old && old->use[role] == AA_RANK_BACKUP))
+			continue;
+
+		reason = backup_reason(line, (enum aa_role)role, !old);
+		str_ncpy(line->fault, reason, sizeof(line->fault));
+		str_ncpy(line->fault_by, seen_by(flow, reason),
+			 sizeof(line->fault_by));
+		return;
+	}
+}
+
+
 static void commit_story(struct aa_line *line, const struct aa_path *path,
 			 const struct aa_path *old)
 {
@@ -1429,6 +1479,8 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 
 	d = old ? rank_change(old->use, path->use)
 		: (path->use[route_role(line)] == AA_RANK_BACKUP);
+	if (d > 0)
+		fault_find(line, path, old);
 
 	memset(&e, 0, sizeof(e));
 	e.from     = old && old != path ? path_name(line, old) : NULL;
@@ -1794,8 +1846,14 @@ static void note_flow(struct aa_line *line, enum aa_role role,
 		return;
 
 	line->flow_state[role][rank] = state;
-	if (state == AA_FLOW_UP)
+	if (state == AA_FLOW_UP) {
+		struct aa_penalty *pen = &line->pen[role][rank];
+
+		/* its silence was the flow's, whose own wait is over */
+		if (pen->silent)
+			pen->until = 0;
 		farewells_now(line, flow);
+	}
 
 	if (state == AA_FLOW_DOWN) {
 		if (line->cur && line->use[role] == rank)
@@ -2046,6 +2104,19 @@ static bool only_calls_move(const struct aa_line *line)
 }
 
 
+/* The path in force is registered, and registered again where it has to be */
+static void keep(struct aa_line *line, struct aa_path *cur)
+{
+	/* the connection that carried the binding is another now */
+	if (cur->registered && aa_flow_kept(cur->flow) &&
+	    aa_flow_state(cur->flow) == AA_FLOW_UP &&
+	    aa_flow_generation(cur->flow) != cur->generation)
+		cur->wants = true;
+
+	attempt(line, cur);
+}
+
+
 static void steer(struct aa_line *line, const struct aa_policy_out *out)
 {
 	struct aa_path *cur = line->cur;
@@ -2058,15 +2129,13 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		if (line->next)
 			abandon_next(line);
 
-		/* the connection that carried the binding is another now */
-		if (cur->registered && aa_flow_kept(cur->flow) &&
-		    aa_flow_state(cur->flow) == AA_FLOW_UP &&
-		    aa_flow_generation(cur->flow) != cur->generation)
-			cur->wants = true;
-
-		attempt(line, cur);
+		keep(line, cur);
 		return;
 	}
+
+	/* a line that is held on a dead server has what it had before */
+	if (cur && line->mode != AA_MODE_AUTO)
+		keep(line, cur);
 
 	if (!line->next)
 		line->next = path_reuse(line, out->use);

@@ -83,6 +83,7 @@ struct aa_path {
 /** Why a server is not used although its flow may be up */
 struct aa_penalty {
 	uint64_t until;         /**< aa_now_ms()                            */
+	bool silent;            /**< it did not answer                      */
 	uint32_t failures;
 	char reason[160];
 };

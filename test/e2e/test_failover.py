@@ -661,6 +661,9 @@ def test_start_without_primary(lab, row, case):
         site.primary.host.drop()
     site.start(BACKUP)
     took = site.wait_200(BACKUP).t - site.phone.proc.started
+    story = [h for h in site.phone.state(1)["history"]
+             if h["event"] == "failover"]
+    assert story and story[0]["reason"], story
     if fault == "refused":
         assert took < 1.0
     else:

@@ -283,6 +283,7 @@ struct watch {
 	uint64_t moved_at;
 	uint32_t moves;
 	enum aa_rank use[AA_ROLE_COUNT];
+	uint64_t pen_down[AA_RANK_COUNT]; /* when the flow was last down    */
 	uint64_t sentv[RING];   /* REGISTERs                                */
 	uint64_t exchv[RING];   /* of these, first ones of an exchange      */
 	uint64_t movev[RING];
@@ -2572,11 +2573,23 @@ struct uri *account_luri(const struct account *acc)
 }
 
 
+/* Who moves says why */
 void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...)
 {
+	char buf[512];
+	va_list ap;
 	(void)ua;
-	(void)event;
-	(void)fmt;
+
+	if (0 != strcmp(event, "failover") && 0 != strcmp(event, "failback"))
+		return;
+
+	va_start(ap, fmt);
+	if (re_vsnprintf(buf, sizeof(buf), fmt, ap) < 0)
+		buf[sizeof(buf) - 1] = '\0';
+	va_end(ap);
+
+	if (str_len(buf) >= 7 && 0 == strcmp(buf + strlen(buf) - 7, "reason="))
+		broken("no reason", "%s: %s", event, buf);
 }
 
 
@@ -2957,9 +2970,12 @@ static void check_gap(struct watch *wl)
 
 	for (rank=P; rank<=B; rank++) {
 
+		/* held elsewhere, it still looks after what it has */
 		if (!w.ok_since[rank] ||
 		    (held(line, route_role()) &&
-		     (int)held(line, route_role()) != rank))
+		     (int)held(line, route_role()) != rank &&
+		     (!line->cur ||
+		      (int)line->cur->use[route_role()] != rank)))
 			continue;
 
 		since = MAX(wl->gap_since, w.ok_since[rank]);
@@ -3039,11 +3055,8 @@ static void check_truth(struct watch *wl)
 		broken("5.5", "line %u says registered, and its binding is"
 		       " not there", line->cfg.line);
 
-	/* held elsewhere, it does not look after what it has */
 	if (says || !rec || !line->cur || !leads(rec->hop, rec->target) ||
-	    w.link_down || any_refusal() ||
-	    (held(line, route_role()) &&
-	     held(line, route_role()) != line->use[route_role()]))
+	    w.link_down || any_refusal())
 		wl->late_since = 0;
 	else if (!wl->late_since)
 		wl->late_since = now;
@@ -3195,6 +3208,38 @@ static void check_left(const struct aa_line *line)
 }
 
 
+/* A server that did not answer, and is back, does not wait twice */
+static void check_penalty(struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const enum aa_role role = route_role();
+	int rank;
+
+	for (rank=P; rank<=B; rank++) {
+		const struct aa_penalty *pen = &line->pen[role][rank];
+
+		switch (aa_flow_state(aa_line_flow(line, role,
+						   (enum aa_rank)rank))) {
+
+		case AA_FLOW_DOWN:
+			wl->pen_down[rank] = pen->until;
+			break;
+
+		case AA_FLOW_UP:
+			if (pen->silent && pen->until > vclock.now &&
+			    pen->until == wl->pen_down[rank])
+				broken("penalty", "line %u: the %s is back,"
+				       " and is not used", line->cfg.line,
+				       aa_rank_name((enum aa_rank)rank));
+			break;
+
+		default:
+			break;
+		}
+	}
+}
+
+
 static void look_at_line(struct watch *wl)
 {
 	struct aa_line *line = wl->line;
@@ -3211,6 +3256,7 @@ static void look_at_line(struct watch *wl)
 	}
 
 	check_rate(wl);
+	check_penalty(wl);
 	check_gap(wl);
 	check_never_without(wl);
 	check_truth(wl);
