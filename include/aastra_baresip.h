@@ -182,6 +182,7 @@ struct list *uag_list(void);
 void module_event(const char *module, const char *event, struct ua *ua,
 		  struct call *call, const char *fmt, ...);
 uint32_t account_prio(const struct account *acc);
+struct ua *call_get_ua(const struct call *call);
 #else
 /* baresip 1.0.0 with libre 1.1 */
 struct ua *uag_current(void);

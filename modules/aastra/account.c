@@ -173,9 +173,9 @@ int aa_account_adopt(struct aa_account **accp, struct ua *ua)
 /*
  * baresip's menu, and all else that looks for a call, looks at the user agents
  * in its list only.  A call belongs to its user agent's list of calls and to
- * nothing else there, so the calls go with the line.
+ * nothing else there (later it names it, too), so the calls go with the line.
  */
-static void calls_move(const struct ua *from, const struct ua *to)
+static void calls_move(struct ua *from, struct ua *to)
 {
 	struct list *src = ua_calls(from), *dst = ua_calls(to);
 	struct le *le;
@@ -185,6 +185,7 @@ static void calls_move(const struct ua *from, const struct ua *to)
 
 		list_unlink(le);
 		list_append(dst, le, call);
+		aa_compat_call_take(call, from, to);
 	}
 }
 

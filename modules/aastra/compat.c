@@ -266,6 +266,49 @@ void aa_compat_current_set(struct ua *ua)
 
 
 /**
+ * A call goes from the list of one user agent to that of another: it has to
+ * name the other one as its own
+ *
+ * From 1.1.0 on, commands for a call go by the user agent that it names, and
+ * look it up in the list there.  baresip has no function that changes it, so
+ * it is looked for at the head of the call, and is left alone if baresip does
+ * not see the change.
+ *
+ * @param call Call
+ * @param from User agent that it names now
+ * @param to   User agent that it shall name
+ */
+void aa_compat_call_take(struct call *call, struct ua *from, struct ua *to)
+{
+#if AASTRA_RE_VERSION >= 20000
+	enum {WORDS = 8};       /* the list element, and some               */
+	struct ua **wordv = (struct ua **)(void *)call;
+	size_t i;
+
+	if (!call || call_get_ua(call) != from)
+		return;
+
+	for (i = 0; i < WORDS; i++) {
+		if (wordv[i] != from)
+			continue;
+
+		wordv[i] = to;
+		if (call_get_ua(call) == to)
+			return;
+		wordv[i] = from;
+	}
+
+	warning("aastra: commands do not reach the call %s any more\n",
+		call_id(call));
+#else
+	(void)call;
+	(void)from;
+	(void)to;
+#endif
+}
+
+
+/**
  * Priority of an account, by which serreg.so takes accounts for itself
  *
  * @param acc Account

@@ -298,9 +298,9 @@ class Call:
         """Hold (or resume) at the phone; True if the far end agreed."""
         t = self.lab.now()
         if off:
-            self.phone.resume()
+            self.phone.resume(self.dialog)
         else:
-            self.phone.cmd("hold")
+            self.phone.hold(self.dialog)
         sent = self.lab.wire.wait_sip("INVITE", request=True, src="phone",
                                       after=t)
         assert ("a=sendonly" in sent.body) == (not off), sent.body

@@ -157,8 +157,11 @@ def test_call_outlives_failback(lab, row, transport):
     second = w.call_out("dial sip:201@" + OTHER, "primary", 201)
     second.dtmf("1")
     second.end()
-    w.lab.wire.wait_sip("INVITE", status=200, dst="phone", after=second.t,
-                        call_id=call.dialog)   # baresip resumes it by itself
+    if w.phone.has_current:     # baresip 1.0.0 resumes it by itself
+        w.lab.wire.wait_sip("INVITE", status=200, dst="phone",
+                            after=second.t, call_id=call.dialog)
+    else:
+        call.hold(off=True)
     call.assert_up()
     call.assert_audio()
 
@@ -185,14 +188,20 @@ def test_calls_on_both_servers(lab, row):
     w.wait_alone("backup")
     first.assert_up()
 
-    # a second one comes in, over the backup: baresip puts the first on hold
+    # a second one comes in, over the backup, and the first one is on hold:
+    # baresip 1.0.0 sees to that by itself
+    t = lab.now()
+    if not w.phone.has_current:
+        first.hold()
     second = w.call_in("backup", far=w.far("backup"))
     hold = lab.wire.wait_sip("INVITE", status=200, dst="phone",
-                             call_id=first.dialog, after=second.t)
+                             call_id=first.dialog, after=t)
     assert hold.src == "primary"
     assert w.phone.calls().count("sip:200@") == 2
     second.dtmf("5")
     second.end(by="far")
+    if not w.phone.has_current:
+        first.hold(off=True)
     again = lab.wire.wait_sip("INVITE", request=True, src="phone",
                               call_id=first.dialog, after=hold.t)
     assert "a=sendrecv" in again.body and again.dst == "primary"

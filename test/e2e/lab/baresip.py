@@ -40,6 +40,7 @@ net_interface           eth0
 dns_server              192.0.2.53:53
 call_local_timeout      120
 call_max_calls          4
+call_hold_other_calls   no
 audio_player            aubridge,nil
 audio_source            aubridge,nil
 audio_alert             aubridge,nil
@@ -244,7 +245,7 @@ class Baresip:
         Where baresip has no current user agent, dial gets the place of the
         one that uafind found last."""
         command, _, params = line.partition(" ")
-        if command == "dial" and self._selected is not None:
+        if command == "dial" and params and self._selected is not None:
             params += " %d" % self._selected
         text = self.ctrl.cmd(command, params or None, timeout)
         if command == "uafind" and not self.has_current:
@@ -315,9 +316,14 @@ class Baresip:
             ids.pop(e.get("id"), None)
         return list(ids)
 
-    def resume(self):
+    def hold(self, call_id):
+        """Hold a call; 1.0.0 takes the one of its current user agent."""
+        return self.cmd("hold" if self.has_current else "hold " + call_id)
+
+    def resume(self, call_id):
         try:
-            return self.cmd("resume")
+            return self.cmd("resume" if self.has_current
+                            else "resume " + call_id)
         except CommandError:
             # 1.1.0 says so when there is no other call, and has resumed it
             if self.version[:2] != (1, 1):
