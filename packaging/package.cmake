@@ -50,10 +50,12 @@ set(AASTRA_DEB_VERSION ${PROJECT_VERSION}${AASTRA_DEBIAN})
 # A plug-in fits one series of its host: libre says which
 if(LIBRE_VERSION VERSION_LESS 2)
   set(AASTRA_DEB_HOST
-    "baresip-core (>= 1.0.0), baresip-core (<< 1.1), libre0 (<< 1.2)")
+    "baresip-core (>= 1.0.0), baresip-core (<< 1.1)"
+    "libre0 (>= 1.1.0), libre0 (<< 1.2)")
 elseif(LIBRE_VERSION VERSION_LESS 3)
   set(AASTRA_DEB_HOST
-    "baresip-core (>= 1.1.0), baresip-core (<< 1.2), libre1 (<< 2.1)")
+    "baresip-core (>= 1.1.0), baresip-core (<< 1.2)"
+    "libre1 (>= 2.0.1), libre1 (<< 2.1)")
 else()
   set(AASTRA_DEB_HOST "baresip-core (>= ${LIBRE_VERSION})")
 endif()
@@ -120,7 +122,7 @@ set(CPACK_DEBIAN_PACKAGE_VERSION ${AASTRA_DEB_VERSION})
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION comm)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS ${AASTRA_DEB_HOST})
+list(JOIN AASTRA_DEB_HOST ", " CPACK_DEBIAN_PACKAGE_DEPENDS)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "kamailio")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY
