@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
+#include <string.h>
 #include "policy.h"
 #include "key.h"
 
@@ -90,8 +91,23 @@ struct aa_line_config {
 	uint32_t subscription_timeout_retry; /**< [s] 1-3600, 0: our own    */
 	uint32_t subscription_failed_retry;  /**< [s] 1-3600, 0: our own    */
 	uint32_t subscription_rate;     /**< [1/s] 1-1000                   */
-	char subscribe[4096];           /**< `event uri, event uri`         */
+	char subscribe[4096];           /**< `event uri, event uri`; last,
+					     see aa_line_config_size()      */
 };
+
+/**
+ * How much of a line's settings holds anything: the room behind the text of
+ * the last member is for reading them, and need not be kept with every line
+ *
+ * @param lc Settings
+ *
+ * @return Bytes from the beginning of the structure on
+ */
+static inline size_t aa_line_config_size(const struct aa_line_config *lc)
+{
+	return offsetof(struct aa_line_config, subscribe) +
+		strlen(lc->subscribe) + 1;
+}
 
 /** Kinds of findings while reading */
 enum aa_config_level {

@@ -15,6 +15,7 @@
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
+#include <stddef.h>
 #include <string.h>
 #include <re.h>
 #include "aastra_baresip.h"
@@ -385,12 +386,14 @@ int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
 	if (!linep || !phone || !cfg || !acc)
 		return EINVAL;
 
-	line = mem_zalloc(sizeof(*line), line_destructor);
+	/* the room that settings need to be read is not kept with each line */
+	line = mem_zalloc(offsetof(struct aa_line, cfg) +
+			  aa_line_config_size(cfg), line_destructor);
 	if (!line)
 		return ENOMEM;
 
 	line->phone = phone;
-	line->cfg   = *cfg;
+	memcpy(&line->cfg, cfg, aa_line_config_size(cfg));
 	line->tp    = tp;
 	line->since = aa_now_ms();
 	budget_fill(&line->budget);

@@ -98,7 +98,6 @@ struct aa_budget {
 struct aa_line {
 	struct le le;
 	struct aa_phone *phone;
-	struct aa_line_config cfg;
 	struct aa_account *acc;
 	enum sip_transp tp;
 
@@ -155,6 +154,9 @@ struct aa_line {
 		uint32_t failbacks;
 		uint32_t registrations;
 	} count;
+
+	struct aa_line_config cfg;      /**< stays the last one: only what
+					     holds something is allocated   */
 };
 
 

@@ -52,7 +52,7 @@ struct place {
 	bool waits;             /* for the end of a call, to be changed     */
 	char user[128];
 	struct aa_account_facts facts; /* as it was before it was a line    */
-	struct aa_line_config cfg;     /* as it was made                    */
+	struct aa_line_config *cfg;    /* as it was made, NULL: it was not  */
 };
 
 
@@ -98,9 +98,32 @@ static void place_destructor(void *arg)
 	struct place *pl = arg;
 
 	list_unlink(&pl->le);
+	mem_deref(pl->cfg);
+}
 
+
+static void cfg_destructor(void *arg)
+{
 	/* passwords */
-	memset(&pl->cfg, 0, sizeof(pl->cfg));
+	memset(arg, 0, aa_line_config_size(arg));
+}
+
+
+/* Only what holds something is kept */
+static int place_keep(struct place *pl, const struct aa_line_config *lc)
+{
+	const size_t size = aa_line_config_size(lc);
+	struct aa_line_config *cfg;
+
+	cfg = mem_alloc(size, cfg_destructor);
+	if (!cfg)
+		return ENOMEM;
+
+	memcpy(cfg, lc, size);
+	mem_deref(pl->cfg);
+	pl->cfg = cfg;
+
+	return 0;
 }
 
 
@@ -300,8 +323,8 @@ static void say_line(const struct place *pl, const char *what)
 {
 	info("aastra: line %u%s: %s, %s, outbound support %s\n", pl->n, what,
 	     account_aor(ua_account(pl->ua)),
-	     aa_scenario_name(pl->cfg.scenario),
-	     pl->cfg.outbound ? "on" : "off");
+	     aa_scenario_name(pl->cfg->scenario),
+	     pl->cfg->outbound ? "on" : "off");
 }
 
 
@@ -354,7 +377,7 @@ static struct aa_subs *contact_subs(void)
 
 static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 {
-	const enum sip_transp tp = transp_of(pl->cfg.transport);
+	const enum sip_transp tp = transp_of(pl->cfg->transport);
 	struct aa_account *acc = NULL;
 	struct aa_line *line;
 	int err;
@@ -366,9 +389,9 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 		return err;
 
 	if (old)
-		err = aa_line_replace(&line, old, &pl->cfg, acc, tp, what);
+		err = aa_line_replace(&line, old, pl->cfg, acc, tp, what);
 	else
-		err = aa_line_alloc(&line, lines.phone, &pl->cfg, acc, tp);
+		err = aa_line_alloc(&line, lines.phone, pl->cfg, acc, tp);
 	if (err) {
 		aa_account_release(acc);
 		return err;
@@ -402,6 +425,7 @@ static void be_silent(struct place *pl)
 static int ua_appeared(struct ua *ua)
 {
 	struct account *acc = ua_account(ua);
+	struct aa_line_config lc;
 	struct place *pl;
 	int err;
 
@@ -435,8 +459,10 @@ static int ua_appeared(struct ua *ua)
 	if (!is_wanted(pl))
 		return 0;
 
-	err = settings_of(pl, &pl->cfg);
-	if (!err && !pl->cfg.registers) {
+	err = settings_of(pl, &lc);
+	if (!err)
+		err = place_keep(pl, &lc);
+	if (!err && !lc.registers) {
 		be_silent(pl);
 		return 0;
 	}
@@ -591,8 +617,10 @@ static int line_make(uint32_t n, struct aa_line *old, const char *what)
 	}
 
 	pl->made = true;
-	pl->cfg  = lc;
 	pl->kind = KIND_SILENT;
+	err = place_keep(pl, &lc);
+	if (err)
+		goto out;
 
 	if (lc.registers) {
 		err = line_begin(pl, old, what);
@@ -884,10 +912,12 @@ static void place_begin(struct re_printf *pf, struct place *pl,
 	struct account *acc = ua_account(pl->ua);
 	int err;
 
-	pl->cfg = *lc;
-	err = account_set_regint(acc, pl->facts.regint ? pl->facts.regint
-				 : REGINT_DEFAULT);
-	err |= ua_update_account(pl->ua);
+	err = place_keep(pl, lc);
+	if (!err)
+		err = account_set_regint(acc, pl->facts.regint ?
+					 pl->facts.regint : REGINT_DEFAULT);
+	if (!err)
+		err = ua_update_account(pl->ua);
 	if (!err)
 		err = line_begin(pl, NULL, NULL);
 	if (!err)
@@ -933,7 +963,7 @@ static void place_change(struct re_printf *pf, struct place *pl,
 		return;
 
 	if (pl->made == described && is_wanted(pl) &&
-	    pl->kind != KIND_LEFT && aa_line_config_equal(&lc, &pl->cfg))
+	    pl->kind != KIND_LEFT && aa_line_config_equal(&lc, pl->cfg))
 		return;
 
 	if (pl->kind == KIND_LEFT && !described && !is_wanted(pl))
@@ -959,14 +989,16 @@ static void place_change(struct re_printf *pf, struct place *pl,
 		return;
 	}
 
-	cf.from = &pl->cfg;
+	cf.from = pl->cfg;
 	cf.to   = &lc;
-	if (re_snprintf(what, sizeof(what), "%H", print_changes, &cf) < 0)
+	if (!cf.from)
+		str_ncpy(what, "all settings", sizeof(what));
+	else if (re_snprintf(what, sizeof(what), "%H", print_changes, &cf) < 0)
 		str_ncpy(what, "many settings", sizeof(what));
 
 	if (described && (!pl->made || pl->kind != KIND_LINE ||
 			  !lc.registers ||
-			  !aa_line_config_same_identity(&lc, &pl->cfg))) {
+			  !aa_line_config_same_identity(&lc, pl->cfg))) {
 		place_remake(pf, pl, pl->made ? what : "described by its user"
 			     " name: the account is ignored", count);
 		return;
@@ -982,7 +1014,7 @@ static void place_change(struct re_printf *pf, struct place *pl,
 	if (!lc.registers) {
 		(void)say(pf, "line %u: does not register any more", pl->n);
 		line_drop(pl);
-		pl->cfg = lc;
+		(void)place_keep(pl, &lc);
 		be_silent(pl);
 		++*count;
 		return;
@@ -1000,7 +1032,7 @@ static void place_change(struct re_printf *pf, struct place *pl,
 		return;
 	}
 
-	pl->cfg = lc;
+	(void)place_keep(pl, &lc);
 	watch(next);
 	++*count;
 	(void)say(pf, "line %u: changed: %s", pl->n, what);
