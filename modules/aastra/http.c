@@ -37,7 +37,7 @@ enum {
 
 	REQUEST_MS    = 10000,  /* for the whole request to arrive          */
 	REPLY_MS      = 20000,  /* for the whole answer to be taken         */
-	LINGER_MS     = 2000,   /* for the other side to read a refusal     */
+	LINGER_MS     = 1000,   /* for the other side to read a refusal     */
 	GUESS_MS      = 1000,   /* a wrong token is answered so late        */
 	STUCK_MS      = 30000,  /* a client that reads no events            */
 	TICK_MS       = 15000,  /* something is sent that often             */
@@ -725,8 +725,8 @@ static bool head_ok(struct conn *conn, const struct http_msg *msg)
 
 	scode = aa_httpreq_decode(&conn->req, msg);
 
-	/* the rest of it, if there is any, is nothing to us */
-	conn->more = scode != 0;
+	/* a body that may still come is nothing to us */
+	conn->more = scode && (conn->req.post || conn->req.other);
 
 	if (!scode && conn->req.what == AA_HTTP_FILE &&
 	    !file_find(&msg->path))
@@ -835,7 +835,6 @@ static void request_look(struct conn *conn)
 	}
 
 	if (http_msg_decode(&msg, conn->mb, true)) {
-		conn->more = true;
 		refuse(conn, 400);
 		return;
 	}
@@ -907,7 +906,6 @@ static void late_handler(void *arg)
 		return;
 	}
 
-	conn->more = true;
 	refuse(conn, 408);
 }
 

@@ -385,6 +385,7 @@ function takeState(state) {
 	$("strip").hidden = lines.size < STRIP_FROM;
 
 	$("main").hidden = false;
+	$("tools").hidden = false;
 	$("login").hidden = true;
 	updateSummary();
 }
@@ -418,8 +419,24 @@ function takeHistory(history) {
 			entries.delete(seq);
 	}
 
+	chooseSpan();
 	drawHistory();
 	drawPicture();
+}
+
+// Until somebody chooses: as little as shows everything
+function chooseSpan() {
+	const span = $("span");
+
+	if (span.dataset.chosen === "yes" || !entries.size)
+		return;
+
+	const age = phoneNow() - Math.min(...[...entries.values()]
+		.map((e) => e.time_ms));
+	const fits = [...span.options].find((o) =>
+		Number(o.value) * 1000 > age * 1.05);
+
+	span.value = fits ? fits.value : "604800";
 }
 
 function latest() {
@@ -433,7 +450,8 @@ function grouped() {
 	for (const e of latest()) {
 		const g = out.find((x) => x.time_ms - e.time_ms < 2000 &&
 			x.event === e.event && x.to === e.to &&
-			x.reason === e.reason && !x.lines.includes(e.line));
+			x.reason === e.reason &&
+			x.decision === e.decision && !x.lines.includes(e.line));
 
 		if (g) {
 			g.lines.push(e.line);
@@ -528,9 +546,7 @@ function segments(number, doc) {
 
 	// what is, is more certain than what was told
 	if (now && now !== service(doc)) {
-		const missed = doc.seenAt || phoneNow();
-
-		turn(Math.max(missed, since), service(doc));
+		turn(Math.max(phoneNow() - 1000, since), service(doc));
 	}
 	else if (!now) {
 		turn(phoneNow() - 1, service(doc));
@@ -659,6 +675,7 @@ function askToken(error) {
 	setLive(false, "not connected");
 	setText($("summary"), "");
 	$("main").hidden = true;
+	$("tools").hidden = true;
 	$("login").hidden = false;
 	setText($("login-error"), error);
 	$("token").focus();
@@ -681,8 +698,6 @@ async function login(token) {
 
 // No stream: find out why, and show at least what is now
 async function look() {
-	let wait = 3000;
-
 	try {
 		const r = await fetch("state");
 
@@ -708,7 +723,7 @@ async function look() {
 	}
 
 	clearTimeout(retryTimer);
-	retryTimer = setTimeout(connect, wait);
+	retryTimer = setTimeout(connect, 3000);
 }
 
 function connect() {
@@ -745,7 +760,10 @@ $("probe-all").addEventListener("click",
 	(ev) => command("probe", ev.currentTarget));
 $("reload").addEventListener("click",
 	(ev) => command("reload", ev.currentTarget));
-$("span").addEventListener("change", drawPicture);
+$("span").addEventListener("change", () => {
+	$("span").dataset.chosen = "yes";
+	drawPicture();
+});
 $("more").addEventListener("click", () => {
 	shown += 100;
 	drawHistory();
