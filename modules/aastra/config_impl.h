@@ -24,6 +24,7 @@ struct aa_source {
 	uint32_t other_line;    /* line of the first such                    */
 	char *other_name;
 	bool nul;               /* NUL bytes were reported                   */
+	bool exposed;           /* everybody may read the file              */
 };
 
 /** One value as it was written */

@@ -173,6 +173,14 @@ static int add_entry(struct aa_config *cfg, struct aa_source *src,
 	++src->keys;
 	list_append(&cfg->entryl, &e->le, e);
 
+	if (src->exposed && key->secret && e->v.val[0]) {
+		src->exposed = false;
+		aa_config_finding(cfg, AA_CONFIG_WARN, 0,
+				  "%s: everybody on this host may read the"
+				  " file, and there are passwords in it",
+				  src->name);
+	}
+
 	return 0;
 }
 
@@ -323,7 +331,8 @@ static int source_alloc(struct aa_source **srcp, struct aa_config *cfg,
 
 
 static int read_text(struct aa_config *cfg, enum aa_config_layer layer,
-		     const char *name, const char *buf, size_t len)
+		     const char *name, const char *buf, size_t len,
+		     bool exposed)
 {
 	struct reading rd = {cfg, NULL};
 	int err;
@@ -331,6 +340,8 @@ static int read_text(struct aa_config *cfg, enum aa_config_layer layer,
 	err = source_alloc(&rd.src, cfg, layer, name);
 	if (err)
 		return err;
+
+	rd.src->exposed = exposed;
 
 	if (layer == AA_LAYER_BARESIP)
 		err = aa_cfgfile_read_baresip(buf, len, entry_handler, &rd);
@@ -357,7 +368,7 @@ static int read_text(struct aa_config *cfg, enum aa_config_layer layer,
 
 
 /** Read what is left of an open file, if it is a file and not too long */
-static int load_fd(struct mbuf *mb, int fd)
+static int load_fd(struct mbuf *mb, int fd, bool *exposed)
 {
 	struct stat st;
 
@@ -373,6 +384,8 @@ static int load_fd(struct mbuf *mb, int fd)
 
 	if (st.st_size > FILE_MAX_SIZE)
 		return EFBIG;
+
+	*exposed = st.st_mode & S_IROTH;
 
 	for (;;) {
 		uint8_t buf[4096];
@@ -409,6 +422,7 @@ static int load_fd(struct mbuf *mb, int fd)
 static int read_file(struct aa_config *cfg, enum aa_config_layer layer,
 		     const char *path, bool *found)
 {
+	bool exposed = false;
 	struct mbuf *mb;
 	int fd, err;
 
@@ -424,7 +438,7 @@ static int read_file(struct aa_config *cfg, enum aa_config_layer layer,
 		goto out;
 	}
 
-	err = fd < 0 ? errno : load_fd(mb, fd);
+	err = fd < 0 ? errno : load_fd(mb, fd, &exposed);
 	if (err && err != ENOMEM) {
 		aa_config_finding(cfg, AA_CONFIG_WARN, 0,
 				  "%s: the file cannot be read: %m",
@@ -436,7 +450,7 @@ static int read_file(struct aa_config *cfg, enum aa_config_layer layer,
 
 	if (!err)
 		err = read_text(cfg, layer, path, (const char *)mb->buf,
-				mb->end);
+				mb->end, exposed);
 
  out:
 	mem_deref(mb);
@@ -621,7 +635,8 @@ static int read_fetched(struct aa_config *cfg,
 	for (i=0; i<fetched->textc && !err; i++) {
 		const struct aa_config_text *t = &fetched->textv[i];
 
-		err = read_text(cfg, t->layer, t->name, t->buf, t->len);
+		err = read_text(cfg, t->layer, t->name, t->buf, t->len,
+				false);
 	}
 
 	return err;
@@ -767,7 +782,7 @@ int aa_config_alloc_text(struct aa_config **cfgp,
 		}
 
 		err = read_text(cfg, textv[i].layer, textv[i].name,
-				textv[i].buf, textv[i].len);
+				textv[i].buf, textv[i].len, false);
 		if (err)
 			goto out;
 	}
