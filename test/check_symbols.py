@@ -8,7 +8,8 @@
 # declarations only.  This looks at the other side: every symbol that the
 # module leaves open must exist, in the right version, in baresip or in one of
 # the few libraries that we agreed on; and baresip must load the module, on a
-# line before account.so as well as after it, and leave in good order.
+# line before account.so as well as after it, and leave in good order.  And it
+# must be built in the way that makes attacks on it hard.
 
 """Check the symbols of aastra.so against baresip, then load it there."""
 
@@ -125,6 +126,38 @@ def check_symbols(module, baresip):
 
     print(f"{count} open symbols: " +
           ", ".join(f"{n} in {who}" for who, n in users.most_common()))
+
+    return complaints
+
+
+def check_hardening(module):
+    """Return a list of complaints about how the module was built."""
+    complaints = []
+    headers = output("readelf", "-Wl", module)
+    dynamic = output("readelf", "-Wd", module)
+    names = [n for _, n, _ in symbols(module, "--undefined-only")]
+
+    stack = re.search(r"GNU_STACK.*", headers)
+    if not stack or re.search(r"\bR?WE\b", stack.group(0)):
+        complaints.append("its stack could be executed")
+    if re.search(r"LOAD\s.*\bRWE\b", headers):
+        complaints.append("has memory to be written and executed")
+    if "GNU_RELRO" not in headers:
+        complaints.append("has no RELRO")
+    if not re.search(r"BIND_NOW|FLAGS.*\bNOW\b", dynamic):
+        complaints.append("binds its symbols late (no BIND_NOW)")
+    if "TEXTREL" in dynamic:
+        complaints.append("has relocations in its code")
+    if re.search(r"R(UN)?PATH", dynamic):
+        complaints.append("has a search path of its own")
+    if "__stack_chk_fail" not in names:
+        complaints.append("has no stack protector")
+
+    # the sanitizers look closer than fortify does, and stand in its way
+    if preload(module) is None and not [
+            n for n in names if re.fullmatch(r"__\w+_chk", n)
+            and n != "__stack_chk_fail"]:
+        complaints.append("is not fortified")
 
     return complaints
 
@@ -247,6 +280,7 @@ def main():
 
     checks = [
         ("symbols", lambda: check_symbols(args.module, args.baresip)),
+        ("hardened", lambda: check_hardening(args.module)),
         ("load before account.so", lambda: check_load(
             args.module, args.baresip, ["aastra", "account"])),
         ("load after account.so", lambda: check_load(

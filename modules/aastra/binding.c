@@ -343,7 +343,7 @@ static bool interval_too_brief(struct aa_binding *b, const struct sip_msg *msg)
 
 static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 {
-	const bool server = err || aa_scode_is_server_failure(msg->scode);
+	const bool server = !msg || aa_scode_is_server_failure(msg->scode);
 	char buf[REASON_SIZE];
 
 	if (err)

@@ -106,7 +106,7 @@ int aa_print_safe(struct re_printf *pf, const char *str)
 	size_t n = 0;
 	int err = 0;
 
-	while (str[n] && n < MAX && !err) {
+	while (n < MAX && str[n] && !err) {
 		const size_t l = aa_printable(&str[n]);
 
 		if (l && str[n] != '\'')
@@ -274,7 +274,7 @@ bool aa_key_split_loosely(char *base, uint32_t *linep, const char *name)
 	const char *digits, *rest;
 	size_t letters, i;
 
-	for (i=0; name[i] && i < sizeof(text) - 1; i++)
+	for (i=0; i < sizeof(text) - 1 && name[i]; i++)
 		text[i] = fold(name[i]);
 	text[i] = '\0';
 

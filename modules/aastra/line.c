@@ -2255,7 +2255,7 @@ static void publish(struct aa_line *line)
 	memset(&st, 0, sizeof(st));
 	st.up = up;
 
-	if (up) {
+	if (up && line->cur) {
 		const char *srv = aa_binding_server(line->cur->b);
 
 		st.scode   = 200;

@@ -351,6 +351,8 @@ static bool receive(struct aa_netwatch *nw)
 	ssize_t n;
 	unsigned len;
 
+	memset(&from, 0, sizeof(from));
+
 	n = recvfrom(nw->afd.fd, nw->u.buf, sizeof(nw->u.buf), MSG_DONTWAIT,
 		     (struct sockaddr *)&from, &fromlen);
 	if (n < 0) {

@@ -441,6 +441,7 @@ static void srv_sort(struct srv *v, size_t n)
 	size_t i, j;
 
 	for (i=1; i<n; i++) {
+		/* cppcheck-suppress uninitvar ; as many are set as n says */
 		const struct srv x = v[i];
 
 		for (j=i; j && srv_before(&x, &v[j - 1]); j--)

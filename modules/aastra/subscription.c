@@ -951,9 +951,9 @@ static void failed(struct leg *leg, int err, const struct sip_msg *msg)
 {
 	struct sub *sub = leg->sub;
 	struct aa_subs *subs = leg->subs;
-	const uint16_t scode = err ? 0 : msg->scode;
+	const uint16_t scode = msg ? msg->scode : 0;
 	const uint32_t retry_after = err ? 0 : aa_msg_retry_after(msg);
-	const bool server = err || aa_scode_is_server_failure(scode);
+	const bool server = !msg || aa_scode_is_server_failure(scode);
 	const uint64_t now = aa_now_ms();
 	char text[REASON_SIZE - 40];
 	uint64_t wait;

@@ -90,7 +90,7 @@ int  aa_subs_alloc(struct aa_subs **subsp, struct sip *sip,
 int  aa_subs_add(struct aa_subs *subs, const char *event, const char *uri);
 int  aa_subs_add_prm(struct aa_subs *subs, const struct aa_sub_prm *prm);
 int  aa_subs_remove(struct aa_subs *subs, const char *event, const char *uri);
-int  aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *path);
+int  aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *prm);
 void aa_subs_suspend(struct aa_subs *subs);
 void aa_subs_end(struct aa_subs *subs, struct list *farewelll);
 bool aa_subs_notify(struct aa_subs *subs, const struct sip_msg *msg);
