@@ -319,7 +319,7 @@ static void man_page(void)
 	    ".BR aastra_status , aastra_state , aastra_history"
 	    " , aastra_config ,\n"
 	    ".BR aastra_failover , aastra_failback , aastra_auto"
-	    " , aastra_probe ,\n"
+	    " , aastra_probe , aastra_explain , aastra_metrics ,\n"
 	    ".BR aastra_reload , aastra_subscribe , aastra_unsubscribe .\n"
 	    ".PP\n"
 	    ".B aastra_reload\n"
