@@ -11,6 +11,7 @@
 #include <string.h>
 #include <re.h>
 #include "request.h"
+#include "utf8.h"
 #include "compat.h"
 #include "digest.h"
 #include "binding.h"
@@ -353,6 +354,7 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 				  msg->scode, &msg->reason,
 				  b->digest.why[0] ? ", " : "",
 				  b->digest.why);
+	(void)aa_utf8_clean(buf, sizeof(buf), buf);
 
 	if (b->leaving) {
 		gone(b, buf, msg);

@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 #include <re.h>
 #include "request.h"
+#include "utf8.h"
 #include "compat.h"
 #include "resolve.h"
 #include "tlsguard.h"
@@ -531,6 +532,7 @@ static void options_handler(int err, const struct sip_msg *msg, void *arg)
 
 		(void)re_snprintf(buf, sizeof(buf), "%u %r to OPTIONS",
 				  msg->scode, &msg->reason);
+		(void)aa_utf8_clean(buf, sizeof(buf), buf);
 		witness(flow, "OPTIONS", flow->sent);
 		flow_down(flow, buf, aa_msg_retry_after(msg));
 		return;

@@ -22,6 +22,7 @@
  */
 #include <string.h>
 #include <re.h>
+#include "utf8.h"
 #include "compat.h"
 #include "digest.h"
 #include "request.h"
@@ -843,6 +844,8 @@ static void text_of(char *buf, size_t sz, const struct leg *leg, int err,
 		(void)re_snprintf(buf, sz, "%u %r to SUBSCRIBE%s%s",
 				  msg->scode, &msg->reason, *why ? ", " : "",
 				  why);
+
+	(void)aa_utf8_clean(buf, sz, buf);
 }
 
 
@@ -1738,6 +1741,7 @@ static void terminated(struct sub *sub, struct leg *leg,
 	steady(sub, leg);
 	(void)re_snprintf(text, sizeof(text), "ended by the server%s%r",
 			  pl_isset(reason) ? ": " : "", reason);
+	(void)aa_utf8_clean(text, sizeof(text), text);
 
 	if (0 == pl_strcasecmp(reason, "rejected") ||
 	    0 == pl_strcasecmp(reason, "noresource") ||

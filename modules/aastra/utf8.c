@@ -56,7 +56,7 @@ size_t aa_utf8_len(const char *p)
 /**
  * Copy a text; each byte that is a control character or no UTF-8 becomes '?'
  *
- * @param dst Destination
+ * @param dst Destination; may be the text itself, if sz is its buffer's
  * @param sz  Its size; what does not fit is cut, at the end of a character
  * @param src Text, may be NULL
  *

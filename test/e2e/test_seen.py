@@ -3,13 +3,17 @@ status, history, explanation, metrics, events; and that looking does no
 harm."""
 
 import os
+import pty
 import re
+import select
+import signal
 import socket
 import stat
 import time
 
 import pytest
 
+from lab.fake import Fake, usual
 from lab.site import BACKUP, FAST, PRIMARY, Site
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 
@@ -253,6 +257,37 @@ def test_refusals_are_told_once(lab):
     site.wait_on(PRIMARY)
 
 
+@parallel
+def test_hostile_words(lab):
+    """What a server says steers no terminal and breaks no document."""
+    words = 'No\x1b[31m \x07 "x" \\ \udcff\udcc0\udc80 \x7f'
+
+    def handler(r):
+        if r.method == "REGISTER":
+            return r.answer(403, "@@").replace(
+                b"@@", words.encode("utf-8", "surrogateescape"))
+        return usual(r)
+
+    fake = Fake(lab.primary, handler).start()
+    lab.others.append(fake)
+    phone = lab.baresip(lab.account(via=lab.primary, transport="udp"),
+                        aastra=True, config=[
+                            "sip_backup_outbound_proxy " + lab.backup.ip,
+                            *FAST])
+    lab.until(lambda: entries(phone, 1, "refused"), 5, "refused")
+    said = entries(phone, 1, "refused")[0]["reason"]
+    assert said.startswith('403 No?[31m ? "x" \\ ??? ?')
+    outputs = [phone.cmd("aastra_" + c) for c in (
+        "status", "status 1", "history", "history 1", "explain 1", "metrics",
+        "state")] + logged(phone, "403 No")
+    assert len(outputs) > 7
+    for text in outputs:
+        assert not re.search("\x1b(?!\\[(?:;m|31m$))|[\x00-\x08\x7f\ufffd]",
+                             text.replace("\x1b[;m", "")
+                             .removeprefix("\x1b[31m")), text
+    metrics(phone)
+
+
 # ---- over a restart -----------------------------------------------------------
 
 
@@ -311,6 +346,49 @@ def test_history_over_a_restart(lab):
 
 
 # ---- listeners ------------------------------------------------------------------
+
+
+def test_colours_on_a_terminal(lab):
+    """On baresip's own console what is wrong is red; not where NO_COLOR is
+    set."""
+    phone = lab.baresip(lab.account(via=lab.primary, transport="tcp"),
+                        aastra=True, modules=["stdio.so"],
+                        config=["sip_backup_outbound_proxy " + lab.backup.ip,
+                                *FAST])
+    phone.exit()
+    for no_color in False, True:
+        phone.write_config()
+        os.unlink(os.path.join(phone.dir, "modules", "gate.so"))
+        env = dict(os.environ, HOME=phone.dir)
+        env.pop("NO_COLOR", None)
+        if no_color:
+            env["NO_COLOR"] = "1"
+        out = b""
+        pid, fd = pty.fork()
+        if not pid:
+            os.chdir(phone.dir)
+            argv = phone.host.argv([phone.binary, "-f", phone.dir])
+            os.execvpe(argv[0], argv, env)
+        try:
+            end = time.monotonic() + 20
+            asked = False
+            while time.monotonic() < end and b"Quit" not in out:
+                if select.select([fd], [], [], 0.1)[0]:
+                    try:
+                        out += os.read(fd, 65536)
+                    except OSError:
+                        break
+                if not asked and b"registered nowhere" in out:
+                    asked = True
+                    os.write(fd, b"/aastra_status\n")
+                if asked and b"next try in" in out:
+                    os.write(fd, b"q")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(fd)
+        assert b"NOT REGISTERED" in out, out
+        assert (b"\x1b[31mnone\x1b[m" in out) == (not no_color), out
 
 
 def test_slow_listener(lab):
