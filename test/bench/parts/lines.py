@@ -68,10 +68,10 @@ class Stall:
         return wall / 1e9, cpu / 1e9, calls
 
 
-def pss_kb(proc):
-    """What the process has for itself, its share of what it shares."""
+def own_kb(proc):
+    """What the process has written, and nobody else can have."""
     with open("/proc/%d/smaps_rollup" % proc.pid) as f:
-        return int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M)[1])
+        return int(re.search(r"^Private_Dirty:\s+(\d+)", f.read(), re.M)[1])
 
 
 def cpu_s(proc):
@@ -119,7 +119,7 @@ def _one(opts, lab, n):
     plain = _phone(lab, n, False)
     _registered(lab, reg, n)
     lab.wire.settle(0.5, 30)
-    out["plain_kb"] = pss_kb(plain.proc)
+    out["plain_kb"] = own_kb(plain.proc)
     t, c = time.monotonic(), cpu_s(plain.proc)
     time.sleep(min(opts.idle, 10))
     out["plain_idle"] = (cpu_s(plain.proc) - c) / (time.monotonic() - t)
@@ -140,7 +140,7 @@ def _one(opts, lab, n):
     out["start_s"] = done[-1].t - begun if done else 0
     lab.wire.settle(1.5, 60)
     out["start_stall"], out["start_stall_cpu"], _ = stall.read()
-    out["idle_kb"] = pss_kb(phone.proc)
+    out["idle_kb"] = own_kb(phone.proc)
 
     stall.reset()
     t, c = time.monotonic(), cpu_s(phone.proc)
@@ -169,8 +169,16 @@ def _one(opts, lab, n):
     out["messages"] = len(sent) / n
     out["peak"] = max(collections.Counter(
         int((x - fin.t) * 10) for x in sent).values()) * 10
-    out["moved_kb"] = pss_kb(phone.proc)
+    out["moved_kb"] = own_kb(phone.proc)
     return out
+
+
+def per_line(counts, n, f):
+    """What each line beyond the first costs: what one line costs is mostly
+    what the phone costs."""
+    if 1 not in counts or n == 1:
+        return "(%d for the phone)" % f(counts[n]) if n == 1 else "-"
+    return "%.1f" % ((f(counts[n]) - f(counts[1])) / (n - 1))
 
 
 def text(results):
@@ -180,8 +188,8 @@ def text(results):
         rows.append([
             n, page.seconds(r["start_s"]), page.seconds(r["move_s"]),
             "%d" % r["peak"], "%.1f" % r["messages"],
-            "%.1f" % ((r["idle_kb"] - r["plain_kb"]) / n),
-            "%.1f" % (r["plain_kb"] / n),
+            per_line(c, n, lambda r: r["idle_kb"] - r["plain_kb"]),
+            per_line(c, n, lambda r: r["plain_kb"]),
             "%.0f µs" % (1e6 * r["move_cpu"] / n),
             "%.3f %%" % (100 * r["idle"]), "%.3f %%" % (100 *
                                                         r["plain_idle"]),
