@@ -814,26 +814,26 @@ bool aa_account_publishing(const struct aa_account *acc)
 /**
  * Answer a REGISTER that baresip sent to the phone itself
  *
- * @param acc Account
- * @param msg SIP request from our own address
+ * @param acc     Account
+ * @param msg     SIP request from our own address
+ * @param contact Its Contact, decoded once for all accounts
  *
  * @return true if it was one of this account's
  */
-bool aa_account_answer(struct aa_account *acc, const struct sip_msg *msg)
+bool aa_account_answer(struct aa_account *acc, const struct sip_msg *msg,
+		       const struct sip_addr *contact)
 {
-	const struct sip_hdr *hdr = sip_msg_hdr(msg, SIP_HDR_CONTACT);
-	struct sip_addr addr;
 	struct pl expires;
 
-	if (!acc || !hdr || sip_addr_decode(&addr, &hdr->val))
+	if (!acc || !msg || !contact)
 		return false;
 
-	if (pl_strcasecmp(&addr.uri.user, ua_local_cuser(acc->own)) &&
+	if (pl_strcasecmp(&contact->uri.user, ua_local_cuser(acc->own)) &&
 	    (!acc->other ||
-	     pl_strcasecmp(&addr.uri.user, ua_local_cuser(acc->other))))
+	     pl_strcasecmp(&contact->uri.user, ua_local_cuser(acc->other))))
 		return false;
 
-	if (0 == msg_param_decode(&addr.params, "expires", &expires) &&
+	if (0 == msg_param_decode(&contact->params, "expires", &expires) &&
 	    0 == pl_u32(&expires)) {
 		(void)sip_reply(uag_sip(), msg, 200, "OK");
 		return true;

@@ -37,7 +37,8 @@ void aa_account_route(struct aa_account *acc, const char *route);
 void aa_account_redirect(struct aa_account *acc, struct ua *ua);
 bool aa_account_publishing(const struct aa_account *acc);
 void aa_account_settle(struct aa_account *acc);
-bool aa_account_answer(struct aa_account *acc, const struct sip_msg *msg);
+bool aa_account_answer(struct aa_account *acc, const struct sip_msg *msg,
+		       const struct sip_addr *contact);
 const struct ua *aa_account_hidden_match(const struct aa_account *acc,
 					 const struct pl *cuser);
 

@@ -28,6 +28,7 @@
 enum {
 	LOOK_MS       = 1000,   /* for accounts that come without an event  */
 	CALL_WAIT_MS  = 1000,   /* for the end of a call, beside the event  */
+	PLACE_BUCKETS = 256,
 	ACCOUNTS_MAX  = 10000,  /* accounts looked at in one go             */
 	REGINT_DEFAULT = 3600
 };
@@ -44,6 +45,7 @@ enum kind {
 /** An account in baresip's list */
 struct place {
 	struct le le;
+	struct le he;           /* by user agent                            */
 	uint32_t n;             /* number of the line                       */
 	struct ua *ua;
 	enum kind kind;
@@ -61,6 +63,7 @@ static struct {
 	struct aa_config *cfg;
 	struct aa_provision *pv; /* files by HTTP                           */
 	struct list placel;     /* by number (struct place)                 */
+	struct hash *ht;        /* by user agent (struct place)             */
 	struct tmr tmr;         /* looks for accounts without an event      */
 	struct tmr tmr_work;    /* baresip's list is to be put in order     */
 	char conf_path[512];
@@ -98,6 +101,7 @@ static void place_destructor(void *arg)
 	struct place *pl = arg;
 
 	list_unlink(&pl->le);
+	hash_unlink(&pl->he);
 	mem_deref(pl->cfg);
 }
 
@@ -127,6 +131,12 @@ static int place_keep(struct place *pl, const struct aa_line_config *lc)
 }
 
 
+static uint32_t key_of(const struct ua *ua)
+{
+	return hash_fast((const char *)&ua, sizeof(ua));
+}
+
+
 static struct place *place_alloc(struct ua *ua, uint32_t n)
 {
 	struct place *pl = mem_zalloc(sizeof(*pl), place_destructor);
@@ -150,23 +160,25 @@ static struct place *place_alloc(struct ua *ua, uint32_t n)
 		list_insert_after(&lines.placel, le, &pl->le, pl);
 	else
 		list_prepend(&lines.placel, &pl->le, pl);
+	hash_append(lines.ht, key_of(ua), &pl->he, pl);
 
 	return pl;
 }
 
 
+static bool ua_handler(struct le *le, void *arg)
+{
+	const struct place *pl = le->data;
+
+	return pl->ua == arg;
+}
+
+
+/* Asked for each account of thousands each time that one of them registers */
 static struct place *place_find_ua(const struct ua *ua)
 {
-	struct le *le;
-
-	for (le = list_head(&lines.placel); le; le = le->next) {
-		struct place *pl = le->data;
-
-		if (pl->ua == ua)
-			return pl;
-	}
-
-	return NULL;
+	return list_ledata(hash_lookup(lines.ht, key_of(ua), ua_handler,
+				       (void *)(uintptr_t)ua));
 }
 
 
@@ -1252,18 +1264,26 @@ int aa_lines_init(struct aa_phone *phone, const char *conf_path,
 	str_ncpy(lines.warm_path, warm_path, sizeof(lines.warm_path));
 	phone->unusedh = unused_handler;
 
-	err = aa_provision_alloc(&lines.pv, conf_path, fetched_handler, NULL);
+	err = hash_alloc(&lines.ht, PLACE_BUCKETS);
 	if (err)
 		return err;
+
+	err = aa_provision_alloc(&lines.pv, conf_path, fetched_handler, NULL);
+	if (err)
+		goto out;
 
 	/* the last good copy counts from the first moment */
 	err = aa_config_alloc(&lines.cfg, conf_path,
 			      aa_provision_good(lines.pv), config_handler,
 			      NULL);
-	if (err)
-		lines.pv = mem_deref(lines.pv);
-	else
+	if (!err)
 		phone_settings();
+
+ out:
+	if (err) {
+		lines.pv = mem_deref(lines.pv);
+		lines.ht = mem_deref(lines.ht);
+	}
 
 	return err;
 }
@@ -1313,6 +1333,7 @@ void aa_lines_close(void)
 		}
 	}
 
+	lines.ht  = mem_deref(lines.ht);
 	lines.cfg = mem_deref(lines.cfg);
 	if (lines.phone)
 		lines.phone->unusedh = NULL;

@@ -269,10 +269,12 @@ static void ua_registering(struct ua *ua)
 
 	look_at_transports();
 
-	/* the ones before it in the list have the lower numbers */
-	aa_lines_look();
-
 	line = aa_line_find_ua(&aastra.phone, ua);
+	if (!line) {
+		/* the ones before it in the list have the lower numbers */
+		aa_lines_look();
+		line = aa_line_find_ua(&aastra.phone, ua);
+	}
 	if (!line)
 		return;
 
@@ -375,15 +377,21 @@ static bool from_ourselves(const struct sip_msg *msg)
 
 static bool register_handler(const struct sip_msg *msg)
 {
+	const struct sip_hdr *hdr;
+	struct sip_addr contact;
 	struct le *le;
 
 	if (!from_ourselves(msg))
 		return false;
 
-	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
+	hdr = sip_msg_hdr(msg, SIP_HDR_CONTACT);
+	le = hdr && !sip_addr_decode(&contact, &hdr->val)
+		? list_head(&aastra.phone.linel) : NULL;
+
+	for (; le; le = le->next) {
 		const struct aa_line *line = le->data;
 
-		if (aa_account_answer(line->acc, msg))
+		if (aa_account_answer(line->acc, msg, &contact))
 			return true;
 	}
 
