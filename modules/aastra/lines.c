@@ -348,6 +348,7 @@ static bool progkey_handler(const struct aa_progkey *key, void *arg)
 		.event = "dialog",
 		.uri   = key->uri,
 		.label = key->label,
+		.settings = true,
 	};
 	int err;
 
@@ -367,6 +368,7 @@ static void watch(struct aa_line *line)
 		.event  = "as-feature-event",
 		.uri    = "",
 		.period = line->cfg.as_feature_event_period,
+		.settings = true,
 	};
 
 	(void)aa_progkeys_apply(aa_config_progkeys(lines.cfg),
@@ -413,7 +415,9 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 	say_line(pl, old ? " changed" : "");
 
 	watch(line);
-	if (!old)
+	if (old)
+		aa_subs_inherit(line->subs, old->subs, false);
+	else
 		aa_warm_load(line, lines.warm_path);
 	aa_line_start(line);
 
@@ -1044,8 +1048,10 @@ static void place_change(struct re_printf *pf, struct place *pl,
 		return;
 	}
 
-	(void)place_keep(pl, &lc);
 	watch(next);
+	aa_subs_inherit(next->subs, line->subs,
+			aa_line_config_same_identity(&lc, pl->cfg));
+	(void)place_keep(pl, &lc);
 	++*count;
 	(void)say(pf, "line %u: changed: %s", pl->n, what);
 	aa_line_start(next);

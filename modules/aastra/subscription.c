@@ -165,6 +165,7 @@ struct sub {
 	char error[REASON_SIZE];
 	enum aa_sub_state said; /* what the owner knows                     */
 	bool list;
+	bool settings;          /* the line's settings ask for it           */
 	bool given_up;          /* on this path                             */
 	bool moving;
 };
@@ -2138,9 +2139,10 @@ int aa_subs_add_prm(struct aa_subs *subs, const struct aa_sub_prm *prm)
 	if (!sub)
 		return ENOMEM;
 
-	sub->subs   = subs;
-	sub->period = prm->period;
-	sub->said   = AA_SUB_PENDING;
+	sub->subs     = subs;
+	sub->period   = prm->period;
+	sub->settings = prm->settings;
+	sub->said     = AA_SUB_PENDING;
 	if (!sub->period)
 		sub->period = 0 == str_casecmp(prm->event, "message-summary")
 			? subs->mwi_period : subs->period;
@@ -2513,13 +2515,92 @@ void aa_subs_end(struct aa_subs *subs, struct list *farewelll)
 }
 
 
+static void lamps_inherit(struct sub *sub, const struct sub *old)
+{
+	const struct le *le;
+
+	for (le = list_head(&old->lampl); le; le = le->next) {
+		const struct lamp *from = le->data;
+		struct lamp *lamp;
+
+		lamp = mem_zalloc(sizeof(*lamp), lamp_destructor);
+		if (!lamp)
+			return;
+
+		lamp->uri   = mem_ref(from->uri);
+		lamp->name  = mem_ref(from->name);
+		lamp->value = mem_ref(from->value);
+		lamp->note  = mem_ref(from->note);
+		list_append(&sub->lampl, &lamp->le, lamp);
+	}
+
+	sub->list = old->list;
+}
+
+
+/**
+ * Other settings of the same line: what a person or a contact asked for is
+ * asked for again, and what was seen is shown until the server has said
+ * something newer
+ *
+ * What there is no memory for begins anew.
+ *
+ * @param subs   Subscriptions with the new settings, nothing received yet
+ * @param old    Those with the old settings
+ * @param values False: what was seen does not count, since the line is
+ *               somebody else now
+ */
+void aa_subs_inherit(struct aa_subs *subs, const struct aa_subs *old,
+		     bool values)
+{
+	const struct le *le;
+
+	if (!subs || !old)
+		return;
+
+	for (le = list_head(&old->subl); le; le = le->next) {
+		const struct sub *from = le->data;
+		const struct aa_sub_prm prm = {
+			.event  = from->event,
+			.uri    = from->key,
+			.label  = from->label,
+		};
+		struct sub *sub;
+
+		if (!from->settings)
+			(void)aa_subs_add_prm(subs, &prm);
+
+		sub = values ? sub_find(subs, from->event, from->key) : NULL;
+		if (!sub || sub->value || !list_isempty(&sub->lampl))
+			continue;
+
+		sub->value = mem_ref(from->value);
+		sub->note  = mem_ref(from->note);
+		lamps_inherit(sub, from);
+	}
+}
+
+
+static int from_settings(struct aa_subs *subs, const char *event,
+			 const char *uri)
+{
+	const struct aa_sub_prm prm = {
+		.event    = event,
+		.uri      = uri,
+		.settings = true,
+	};
+
+	return aa_subs_add_prm(subs, &prm);
+}
+
+
 static int from_config(struct aa_subs *subs, const struct aa_line_config *cfg)
 {
 	struct pl rest, item, event, uri;
 	int err = 0;
 
 	if (cfg->explicit_mwi)
-		err = aa_subs_add(subs, "message-summary", "");
+		err = from_settings(subs, "message-summary", "");
 
 	pl_set_str(&rest, cfg->subscribe);
 
@@ -2531,7 +2612,7 @@ static int from_config(struct aa_subs *subs, const struct aa_line_config *cfg)
 			err  = pl_strdup(&e, &event);
 			err |= pl_strdup(&u, &uri);
 			if (!err)
-				err = aa_subs_add(subs, e, u);
+				err = from_settings(subs, e, u);
 			if (err == EALREADY || err == EINVAL)
 				err = 0;
 		}

@@ -72,6 +72,7 @@ struct aa_sub_prm {
 	const char *uri;        /**< user, user@host or URI; NULL: own AOR  */
 	const char *label;      /**< for people, may be NULL                */
 	uint32_t period;        /**< expiry to ask for [s], 0: the line's   */
+	bool settings;          /**< the line's settings ask for it         */
 };
 
 /**
@@ -91,6 +92,8 @@ int  aa_subs_add(struct aa_subs *subs, const char *event, const char *uri);
 int  aa_subs_add_prm(struct aa_subs *subs, const struct aa_sub_prm *prm);
 int  aa_subs_remove(struct aa_subs *subs, const char *event, const char *uri);
 int  aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *prm);
+void aa_subs_inherit(struct aa_subs *subs, const struct aa_subs *old,
+		      bool values);
 void aa_subs_suspend(struct aa_subs *subs);
 void aa_subs_end(struct aa_subs *subs, struct list *farewelll);
 bool aa_subs_notify(struct aa_subs *subs, const struct sip_msg *msg);

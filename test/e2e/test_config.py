@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
+from lab import bodies
 from lab.ctrl import CommandError
-from lab.lab import DOMAIN
+from test_subscriptions import patient
 
 SECRET = "secret%d"
 
@@ -22,9 +23,14 @@ class Files:
     """A phone whose lines come from a folder of files, and a server of
     combined proxy and registrar that knows them."""
 
-    def __init__(self, lab, cfg, accounts=(), config=(), **kw):
+    def __init__(self, lab, cfg, accounts=(), config=(), presence=False,
+                 **kw):
         self.lab = lab
-        self.server = lab.combined(lab.primary)
+        self.server = lab.combined(lab.primary, start=False, **(
+            {"PRESENCE_DB": True} if presence else {}))
+        if presence:
+            patient(self.server, lab.dir)
+        self.server.start()
         self.phone = lab.baresip(list(accounts), aastra=True, start=False,
                                  config=["aastra_cfg_path phonecfg",
                                          *config], **kw)
@@ -365,3 +371,56 @@ def test_register_says_who_it_is(lab):
         assert sent[-1].expires == 0 and len(sent) >= 2
         assert {m.header("aastra-mac") for m in sent} == {"00085D1610DE"}
         assert {m.header("aastra-line") for m in sent} == {n}
+
+
+def test_reload_keeps_lamps(lab):
+    """A line that changes shows its lamps all the time: those of its
+    settings, those that a person asked for and those of contacts; and they
+    are subscribed over the new settings before the old ones are let go."""
+    ip = lab.primary.ip
+    cfg = line(1, ip, password=SECRET % 100) + (
+        "sip transport protocol: 2\nsip line1 subscribe: dialog 200\n")
+    f = Files(lab, cfg, presence=True, contacts=[
+        '"Bob" <sip:202@%s>;presence=p2p' % ip])
+    f.server.publish(200, bodies.dialog(200, "confirmed"))
+    f.server.publish(201, bodies.dialog(201, "early"))
+    f.server.publish(202, bodies.presence(202, "open"))
+    f.registered(100)
+    f.phone.cmd("aastra_subscribe 1 dialog 201")
+
+    def lamps():
+        # bare for a moment, until there is a path
+        return {re.sub("^sip:|@.*", "", s["uri"]): s["value"]
+                for s in f.phone.state(1)["subscriptions"]}
+
+    def active():
+        return all(s["state"] == "active"
+                   for s in f.phone.state(1)["subscriptions"])
+
+    shown = {"200": "busy", "201": "calling", "202": "open"}
+    lab.until(lambda: lamps() == shown and active(), 8, "the lamps")
+    old = {m.call_id for m in lab.wire.sip("SUBSCRIBE", request=True,
+                                           src="phone")}
+    lab.wire.settle()
+    f.write(cfg + "sip registration renewal timer: 20\n")
+    t = lab.now()
+    assert "line 1: changed" in f.reload()
+    seen = [lamps()]
+
+    def moved():
+        seen.append(lamps())
+        fresh = {m.call_id for m in lab.wire.sip(
+            "SUBSCRIBE", request=True, src="phone", after=t)} - old
+        told = {m.call_id for m in lab.wire.sip(
+            "NOTIFY", status=200, src="phone", after=t)} & fresh
+        gone = {m.call_id for m in lab.wire.sip(
+            "SUBSCRIBE", request=True, src="phone", after=t)
+            if m.expires == 0} & old
+        return len(told) == 3 and gone == old
+
+    lab.until(moved, 8, "subscribed anew, and the old ones ended")
+    assert all(x == shown for x in seen), seen
+    # and they live
+    f.server.publish(200, bodies.dialog(200, "terminated"))
+    lab.until(lambda: lamps()["200"] == "idle", 5, "a lamp goes out")
+    assert f.phone.exit() == 0
