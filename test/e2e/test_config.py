@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import threading
 
 import pytest
 
@@ -43,12 +45,12 @@ class Files:
         with open(self.path, "w") as f:
             f.write(cfg)
 
-    def registered(self, *users):
+    def registered(self, *users, timeout=10):
         """Exactly these users have one binding each."""
         lab = self.lab
         for user in users:
             lab.until(lambda u=user: len(self.server.bindings(str(u))) == 1,
-                      10, "%s registered" % user)
+                      timeout, "%s registered" % user)
 
     def aors(self):
         """What baresip's own list says, in its order."""
@@ -424,3 +426,67 @@ def test_reload_keeps_lamps(lab):
     f.server.publish(200, bodies.dialog(200, "terminated"))
     lab.until(lambda: lamps()["200"] == "idle", 5, "a lamp goes out")
     assert f.phone.exit() == 0
+
+
+def test_registration_rate(lab):
+    """`sip registration rate`: ten lines at once, the others at that pace."""
+    ip = lab.primary.ip
+    f = Files(lab, "sip transport protocol: 2\nsip registration rate: 4\n" +
+              "".join(line(n, ip, password=SECRET % (99 + n))
+                      for n in range(1, 19)))
+    f.registered(*range(100, 118), timeout=20)
+    first = {}
+    for m in lab.wire.sip("REGISTER", src="phone", request=True):
+        first.setdefault(m.user, m.t)
+    times = sorted(first.values())
+    # eight more than the ten, four in a second, less what chance takes
+    assert times[-1] - times[0] > 1.5
+    assert f.phone.exit() == 0
+
+
+class Registrar:
+    """Says 200 to every REGISTER, with another host in the Contact and two
+    different expiries."""
+
+    def __init__(self, lab):
+        self.sock = lab.primary.inside(lambda: socket.socket(
+            socket.AF_INET, socket.SOCK_DGRAM))
+        self.sock.bind((lab.primary.ip, 5060))
+        threading.Thread(target=self.serve, daemon=True).start()
+        lab.others.append(self)
+
+    def serve(self):
+        while True:
+            try:
+                data, peer = self.sock.recvfrom(65535)
+            except OSError:
+                return
+            lines = data.decode().split("\r\n")
+            if lines[0].startswith("SIP/2.0"):
+                continue
+            same = [x for x in lines if re.match(
+                "(via|from|to|call-id|cseq):", x, re.I)]
+            contact = next((re.sub(
+                r"@[0-9.]+", "@192.0.2.99", x).replace("expires=900",
+                                                       "expires=300")
+                for x in lines if x.lower().startswith("contact:")), "")
+            self.sock.sendto("\r\n".join(
+                ["SIP/2.0 200 OK", *same] + ([contact] if contact else []) +
+                ["Expires: 600", "Content-Length: 0", "", ""]).encode(), peer)
+
+    def stop(self):
+        self.sock.close()
+
+
+@pytest.mark.parametrize("mode, expires", [(0, 600), (1, 600), (2, 300),
+                                           (3, 600)])
+def test_contact_matching(lab, mode, expires):
+    """A router on the way wrote another address into the Contact: only by
+    the user it is known again, and its expiry counts."""
+    Registrar(lab)
+    phone = lab.baresip(
+        lab.account(domain=lab.primary.ip, regint=900), aastra=True,
+        config=["sip_contact_matching %d" % mode])
+    lab.until(lambda: phone.state(1)["registered"], 10, "registered")
+    assert phone.state(1)["expires"] == expires
+    assert phone.exit() == 0
