@@ -11,7 +11,8 @@
  *   clang -g -fsanitize=fuzzer,address,undefined -I../../modules/aastra \
  *       -I/usr/include/re -DHAVE_INET6 -DHAVE_INTTYPES_H -DHAVE_STDBOOL_H \
  *       -D_GNU_SOURCE -o fuzz_cfgfile fuzz_cfgfile.c \
- *       ../../modules/aastra/{key*,value,config*,cfgfile,policy}.c -lre
+ *       ../../modules/aastra/{key*,value,config*,cfgfile,policy,progkey}.c \
+ *       -lre
  *   ./fuzz_cfgfile -dict=cfgfile.dict -max_len=8192 corpus/cfgfile
  */
 #include <stdlib.h>
