@@ -33,6 +33,11 @@ def pytest_addoption(parser):
     group.addoption("--all-rows", action="store_true",
                     help="every cell of the failover table, and the long "
                     "random walks, in place of samples")
+    group.addoption("--seed", default="20050",
+                    help="of random walks (default %(default)s)")
+    group.addoption("--at-once", type=int, metavar="N",
+                    help="labs at the same time (default: as many as each"
+                    " file wants)")
     group.addoption("--figures", metavar="FILE",
                     help="write what was measured to this file (JSON)")
 
@@ -85,6 +90,7 @@ def lab_options(request, lab_root):
         "module": os.path.abspath(request.config.getoption("module")),
         "binary": request.config.getoption("baresip"),
         "wrapper": wrapper,
+        "seed": request.config.getoption("seed"),
     }
 
 

@@ -24,7 +24,8 @@ class Lab:
     """
 
     def __init__(self, folder, module=None, binary="baresip", wrapper=(),
-                 hosts=None, wire=True, ports=range(5060, 5090)):
+                 hosts=None, wire=True, ports=range(5060, 5090), seed=""):
+        self.seed = seed        # for tests that take things by chance
         self.dir = folder
         os.makedirs(folder, exist_ok=True)
         self.module = module

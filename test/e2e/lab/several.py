@@ -53,7 +53,8 @@ class Ahead:
 
     def begin(self, session, module, options):
         self.pool = ThreadPoolExecutor(
-            getattr(module, "AT_ONCE", AT_ONCE), "lab")
+            session.config.getoption("at_once")
+            or getattr(module, "AT_ONCE", AT_ONCE), "lab")
         for item in session.items:
             test = getattr(getattr(item, "function", None), "parallel", None)
             if test is None or item.module is not module:
