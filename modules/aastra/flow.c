@@ -43,6 +43,7 @@ enum {
 	   put off for a day, and the connection's end is all it reports */
 	LIBRE_PING_INTERVAL = 86400,
 	VIA_WAIT_MS         = 50,
+	ICMP_EVERY_MS       = 20,       /* many lines register at once      */
 	BACKOFF_SHIFT_MAX   = 16,
 	REASON_SIZE         = 128
 };
@@ -84,6 +85,7 @@ struct aa_flow {
 	bool stun_silent;       /* no answer since the flow came up         */
 	struct aa_conn conn;
 	struct aa_fd icmp;      /* hears of ICMP errors, UDP                */
+	uint64_t icmp_at;       /* when it may ask again                    */
 	struct sip_keepalive *ka;
 	struct sip_dialog *dlg;
 	struct aa_req *req;
@@ -120,6 +122,7 @@ static void probe_handler(void *arg);
 static void icmp_close(struct aa_flow *flow)
 {
 	aa_compat_fd_close(&flow->icmp);
+	flow->icmp_at = 0;
 }
 
 
@@ -596,10 +599,13 @@ static int icmp_open(struct aa_flow *flow)
 static void icmp_probe(struct aa_flow *flow)
 {
 	static const char crlf[4] = {'\r', '\n', '\r', '\n'};
+	const uint64_t now = aa_now_ms();
 
 	if (flow->tp != SIP_TRANSP_UDP || flow->via ||
-	    !sa_isset(&flow->dst, SA_ALL))
+	    !sa_isset(&flow->dst, SA_ALL) || now < flow->icmp_at)
 		return;
+
+	flow->icmp_at = now + ICMP_EVERY_MS;
 
 	if (flow->icmp.fd < 0 && icmp_open(flow))
 		return;
@@ -1170,6 +1176,19 @@ void aa_flow_check(struct aa_flow *flow)
 		witness(flow, "OPTIONS", 0);
 		flow_down_err(flow, err);
 	}
+}
+
+
+/**
+ * A request goes over a flow: hear of an ICMP error about its server, which
+ * libre's socket does not.  Only for flows that are kept, over UDP.
+ *
+ * @param flow Flow
+ */
+void aa_flow_listen(struct aa_flow *flow)
+{
+	if (flow && flow->keep && flow->state == AA_FLOW_UP)
+		icmp_probe(flow);
 }
 
 

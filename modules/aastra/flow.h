@@ -60,6 +60,7 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg);
 void aa_flow_fail(struct aa_flow *flow, const char *reason,
 		  uint32_t retry_after);
 void aa_flow_check(struct aa_flow *flow);
+void aa_flow_listen(struct aa_flow *flow);
 void aa_flow_probe(struct aa_flow *flow);
 void aa_flow_reset(struct aa_flow *flow);
 uint64_t aa_flow_turn(const struct aa_flow *flow);

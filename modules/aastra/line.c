@@ -2068,8 +2068,10 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 		(void)aa_binding_auth_from(path->b, line->cur->b);
 	if (!err)
 		err = aa_binding_register(path->b);
-	if (!err)
+	if (!err) {
+		aa_flow_listen(path->flow);
 		return;
+	}
 
 	path->event = true;
 	path->ev    = AA_BINDING_FAILED;

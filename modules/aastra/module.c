@@ -62,7 +62,9 @@
 enum {
 	EXIT_MS       = 1600,   /* for the farewells, and some more         */
 	SAVE_DELAY_MS = 100,    /* several changes are written once         */
-	HISTORY_DELAY_MS = 2000 /* the same, of what is larger              */
+	HISTORY_DELAY_MS = 2000, /* the same, of what is larger             */
+	NET_AGAIN     = 2,      /* looks after the network came back,       */
+	NET_AGAIN_MS  = 1500    /* so long apart                            */
 };
 
 
@@ -71,6 +73,8 @@ static struct {
 	struct sip_lsnr *lsnr;
 	struct aa_netwatch *netwatch;
 	struct sa laddr[2];     /* of libre's UDP and TCP transports        */
+	struct tmr tmr_net;     /* the network is back: what is down again  */
+	unsigned net_again;     /* how often, after a change                */
 	struct tmr tmr_exit;    /* baresip has ended its user agents        */
 	struct tmr tmr_save;    /* what lines remember is to be written     */
 	char path_warm[512];    /* where                                    */
@@ -224,10 +228,11 @@ static bool addr_handler(const char *ifname, const struct sa *sa, void *arg)
 }
 
 
-/* Is the address that libre sends from no longer one of this host's? */
+/* Is an address that libre sends from no longer one of this host's? */
 static bool own_address_gone(void)
 {
 	struct addr_search as;
+	struct sa any6;
 
 	as.found = false;
 	if (sip_transp_laddr(uag_sip(), &as.sa, SIP_TRANSP_UDP, NULL) ||
@@ -235,8 +240,40 @@ static bool own_address_gone(void)
 		return true;
 
 	(void)net_if_apply(addr_handler, &as);
+	if (!as.found)
+		return true;
+
+	sa_init(&any6, AF_INET6);
+	if (sip_transp_laddr(uag_sip(), &as.sa, SIP_TRANSP_UDP, &any6) ||
+	    sa_af(&as.sa) != AF_INET6 || !sa_isset(&as.sa, SA_ADDR))
+		return false;
+
+	as.found = false;
+	(void)net_if_apply(addr_handler, &as);
 
 	return !as.found;
+}
+
+
+/*
+ * What is tried in the moment when a cable is plugged in may still fail: the
+ * kernel goes on with the ARP requests that it lost, and then gives up.
+ */
+static void net_again_handler(void *arg)
+{
+	struct le *le;
+	(void)arg;
+
+	for (le = list_head(&aastra.phone.flowl); le; le = le->next) {
+		struct aa_flow *flow = le->data;
+
+		if (aa_flow_state(flow) == AA_FLOW_DOWN)
+			aa_flow_probe(flow);
+	}
+
+	if (aastra.net_again++ < NET_AGAIN)
+		tmr_start(&aastra.tmr_net, NET_AGAIN_MS, net_again_handler,
+			  NULL);
 }
 
 
@@ -244,6 +281,12 @@ static void net_handler(enum aa_net what, void *arg)
 {
 	struct le *le;
 	(void)arg;
+
+	if (what == AA_NET_UP) {
+		aastra.net_again = 1;
+		tmr_start(&aastra.tmr_net, NET_AGAIN_MS, net_again_handler,
+			  NULL);
+	}
 
 	/* baresip itself looks once a minute */
 	if (what == AA_NET_UP && own_address_gone() &&
@@ -768,6 +811,7 @@ static int module_close(void)
 	aa_http_close();
 	aa_hangup_close();
 	tmr_cancel(&aastra.tmr_exit);
+	tmr_cancel(&aastra.tmr_net);
 	aastra.netwatch = mem_deref(aastra.netwatch);
 	save_now();
 
