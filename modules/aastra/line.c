@@ -644,6 +644,19 @@ static uint64_t good_at(const struct aa_line *line, const struct aa_flow *flow,
 }
 
 
+/* Without keep-alive nothing proves a primary: a line that has flapped stays
+   away from it for as long, counted from when it left */
+static uint64_t away_until(const struct aa_line *line, enum aa_role role,
+			   enum aa_rank rank)
+{
+	const uint64_t hold = hold_down(line, role);
+
+	return hold && rank == AA_RANK_PRIMARY &&
+		line->use[role] == AA_RANK_BACKUP
+		? line->hold_set[role] + hold : 0;
+}
+
+
 static enum aa_avail avail(const struct aa_line *line, enum aa_role role,
 			   enum aa_rank rank, uint64_t now)
 {
@@ -652,9 +665,13 @@ static enum aa_avail avail(const struct aa_line *line, enum aa_role role,
 	if (!flow || line->pen[role][rank].until > now)
 		return AA_AVAIL_DOWN;
 
-	if (!aa_flow_kept(flow))
-		return aa_flow_state(flow) == AA_FLOW_DOWN ? AA_AVAIL_DOWN
-			: AA_AVAIL_GOOD;
+	if (!aa_flow_kept(flow)) {
+		if (aa_flow_state(flow) == AA_FLOW_DOWN)
+			return AA_AVAIL_DOWN;
+
+		return now >= away_until(line, role, rank) ? AA_AVAIL_GOOD
+			: AA_AVAIL_UP;
+	}
 
 	switch (aa_flow_state(flow)) {
 
@@ -2340,7 +2357,11 @@ static void schedule(struct aa_line *line, uint64_t now)
 					     (enum aa_rank)rank);
 
 			at = earliest(at, line->pen[role][rank].until, now);
-			if (aa_flow_state(flow) == AA_FLOW_UP)
+			if (flow && !aa_flow_kept(flow))
+				at = earliest(at, away_until(line,
+						(enum aa_role)role,
+						(enum aa_rank)rank), now);
+			else if (aa_flow_state(flow) == AA_FLOW_UP)
 				at = earliest(at, good_at(line, flow,
 							  (enum aa_role)role),
 					      now);
