@@ -1587,11 +1587,12 @@ static void commit(struct aa_line *line)
 		path->requests = aa_binding_requests(path->b);
 	}
 
-	if (old)
-		leave(line, old);
-
+	/* before the old one goes: a crash in between loses nothing */
 	if (line->phone->changedh)
 		line->phone->changedh();
+
+	if (old)
+		leave(line, old);
 }
 
 

@@ -77,6 +77,7 @@ static struct {
 	unsigned net_again;     /* how often, after a change                */
 	struct tmr tmr_exit;    /* baresip has ended its user agents        */
 	struct tmr tmr_save;    /* what lines remember is to be written     */
+	uint64_t saved_at;      /* when it was written at once, last        */
 	char path_warm[512];    /* where                                    */
 	struct tmr tmr_history; /* the history is to be written             */
 	char path_history[512]; /* where                                    */
@@ -87,13 +88,12 @@ static struct {
 /* ---- what lines remember ---------------------------------------------- */
 
 
-static void save_handler(void *arg)
+static void save(bool durable)
 {
 	static bool said;
 	int err;
-	(void)arg;
 
-	err = aa_warm_save(&aastra.phone, aastra.path_warm);
+	err = aa_warm_save(&aastra.phone, aastra.path_warm, durable);
 	if (err && !said)
 		warning("aastra: %s: could not be written (%m)\n",
 			aastra.path_warm, err);
@@ -101,8 +101,28 @@ static void save_handler(void *arg)
 }
 
 
+static void save_handler(void *arg)
+{
+	(void)arg;
+
+	save(true);
+}
+
+
+/*
+ * A process that is killed right now shall begin there again: what it has left
+ * behind at a registrar is void then.  The disk has more time, and many lines
+ * that move in the same moment do not write one by one.
+ */
 static void changed_handler(void)
 {
+	const uint64_t now = aa_now_ms();
+
+	if (!aastra.saved_at || now - aastra.saved_at >= SAVE_DELAY_MS) {
+		aastra.saved_at = now;
+		save(false);
+	}
+
 	tmr_start(&aastra.tmr_save, SAVE_DELAY_MS, save_handler, NULL);
 }
 

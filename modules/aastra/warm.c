@@ -57,12 +57,14 @@ static int line_print(FILE *f, const struct aa_line *line)
 /**
  * Write down what all lines shall remember
  *
- * @param phone Phone
- * @param path  File; it is replaced as a whole or not at all
+ * @param phone   Phone
+ * @param path    File; it is replaced as a whole or not at all
+ * @param durable True to wait until it would outlive a power cut, which may
+ *                take a while; else it outlives only the process
  *
  * @return 0 if success, otherwise errorcode
  */
-int aa_warm_save(const struct aa_phone *phone, const char *path)
+int aa_warm_save(const struct aa_phone *phone, const char *path, bool durable)
 {
 	char tmp[TEXT_MAX];
 	const struct le *le;
@@ -91,7 +93,7 @@ int aa_warm_save(const struct aa_phone *phone, const char *path)
 
 	if (!err && fflush(f))
 		err = errno;
-	if (!err && fsync(fileno(f)))
+	if (!err && durable && fsync(fileno(f)))
 		err = errno;
 	if (fclose(f) && !err)
 		err = errno;
