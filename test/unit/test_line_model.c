@@ -315,7 +315,7 @@ static struct {
 	struct resp rx;         /* what is being handed up                  */
 	uint64_t ok_since[AA_RANK_COUNT];
 	uint64_t changed_at;
-	uint64_t fault_at;      /* something failed, or seemed to           */
+	uint64_t fault_at;      /* something failed, or seemed to; 0: never */
 	uint64_t refused_at;    /* latest 403                               */
 	uint64_t detect;        /* a dead path is noticed within            */
 	uint64_t recover;       /* a line with a good path is back within   */
@@ -3011,7 +3011,7 @@ static bool all_is_well(void)
 	size_t i;
 
 	if (w.link_down || w.set.loss ||
-	    vclock.now - w.fault_at < TIMER_F + w.recover)
+	    (w.fault_at && vclock.now - w.fault_at < TIMER_F + w.recover))
 		return false;
 
 	for (i=0; i<HOSTS; i++) {
@@ -3733,7 +3733,6 @@ static void world_open(const struct setup *s, uint64_t seed, bool verbose)
 	memset(&w, 0, sizeof(w));
 	memset(&vclock, 0, sizeof(vclock));
 	vclock.now    = 1000000;
-	w.fault_at    = vclock.now;
 	chance[WORLD] = seed;
 	w.set         = *s;
 	w.verbose     = verbose;
