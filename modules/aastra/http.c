@@ -1044,7 +1044,7 @@ static void token_choose(char *where, size_t size)
 		return;
 	}
 
-	if (sa_is_loopback(&http.laddr))
+	if (aa_http_loopback(&http.laddr))
 		return;
 
 	if (re_snprintf(where, size, "%s/aastra_http_token",

@@ -303,6 +303,22 @@ uint16_t aa_httpreq_site(const struct aa_httpreq *req,
 }
 
 
+/**
+ * Is it an address of this host's own?  libre means 127.0.0.1 alone.
+ *
+ * @param sa Address
+ *
+ * @return true for 127.0.0.0/8 and ::1
+ */
+bool aa_http_loopback(const struct sa *sa)
+{
+	if (sa_af(sa) == AF_INET)
+		return sa_in(sa) >> 24 == 127;
+
+	return sa_is_loopback(sa);
+}
+
+
 /* A name that leads here and that nobody else can own */
 static bool host_is_ours(const struct pl *host, const struct sa *local)
 {
@@ -346,7 +362,7 @@ static bool host_is_ours(const struct pl *host, const struct sa *local)
 	if (pl_strcpy(&name, buf, sizeof(buf)) || sa_set_str(&sa, buf, 0))
 		return false;
 
-	return sa_is_loopback(&sa) || sa_cmp(&sa, local, SA_ADDR);
+	return aa_http_loopback(&sa) || sa_cmp(&sa, local, SA_ADDR);
 }
 
 
@@ -484,8 +500,8 @@ uint16_t aa_httpreq_may(const struct http_msg *msg,
 				    cookie_ok(msg, g->token)))
 		return 0;
 
-	if (g->always || !sa_is_loopback(g->peer) ||
-	    !sa_is_loopback(g->local))
+	if (g->always || !aa_http_loopback(g->peer) ||
+	    !aa_http_loopback(g->local))
 		return 401;
 
 	if (!header(&host, msg, "Host") || !host_is_ours(&host, g->local))

@@ -60,6 +60,7 @@ uint16_t aa_httpreq_may(const struct http_msg *msg,
 			const struct aa_httpguard *g);
 bool     aa_httpreq_tries(const struct aa_httpreq *req,
 			  const struct http_msg *msg);
+bool     aa_http_loopback(const struct sa *sa);
 bool     aa_http_token_equal(const char *token, const char *p, size_t l);
 void     aa_http_cookie(char *value, const char *token);
 const char *aa_http_reason(uint16_t scode);
