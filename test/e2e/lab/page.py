@@ -60,7 +60,9 @@ class Page:
                     conn.putheader(name, value)
             conn.endheaders(body)
             r = conn.getresponse()
-            return Reply(r.status, r.headers, r.read())
+            # events have no end
+            endless = r.headers["Content-Type"] == "text/event-stream"
+            return Reply(r.status, r.headers, b"" if endless else r.read())
         finally:
             conn.close()
 
