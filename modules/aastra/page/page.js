@@ -494,7 +494,9 @@ function drawHistory() {
 			day(e.time_ms) + " ";
 		const took = e.took_ms > 0 ? e.took_ms < 10000 ?
 			e.took_ms + " ms" : duration(e.took_ms) : "";
-		const why = [e.reason, e.decision].filter(Boolean).join("; ");
+		// "answers again" stands before the server already
+		const why = [e.event === "flow-up" ? "" : e.reason, e.decision]
+			.filter(Boolean).join("; ");
 		const who = ranges(e.lines);
 		const label = (e.lines.length > 1 ? "lines " : "line ") + who;
 		const li = el("li", {"data-event": e.event,
@@ -509,7 +511,7 @@ function drawHistory() {
 				e.to).trim()),
 			el("span", {class: "took"}, took));
 
-		if (why && why !== "answers again")
+		if (why)
 			li.append(el("span", {class: "why"}, why));
 
 		return li;
