@@ -57,6 +57,10 @@ enum {
 	PACE_BURST      = 10,
 	PACE_PER_SECOND = 50,   /* where the settings do not say            */
 
+	/* lines that look at a flow at once, and then one in so much time */
+	LOOK_BURST      = 20,
+	LOOK_MS         = 1,
+
 	REGIDS          = 4,    /* of a line                                */
 	OLDER_MAX       = 4,    /* paths to the same servers                */
 	EPOCHS          = 64    /* until they are used again                */
@@ -136,11 +140,37 @@ void aa_line_kick(struct aa_line *line)
 }
 
 
+/*
+ * A flow that hundreds of lines share would keep the event loop busy with all
+ * of them at once.  The first ones look at it right away, the others one after
+ * the other, faster than they may register anyway; a line with a call waits
+ * for none of them.
+ */
 static void flow_handler(struct aa_flow *flow, void *arg)
 {
+	struct aa_line *line = arg;
+	struct aa_phone *phone = line->phone;
+	const uint64_t now = aa_now_ms();
+	uint64_t slot;
 	(void)flow;
 
-	aa_line_kick(arg);
+	if (line->ended)
+		return;
+
+	if (aa_account_calls(line->acc)) {
+		aa_line_kick(line);
+		return;
+	}
+
+	/* it will look anyway */
+	if (tmr_isrunning(&line->tmr_now))
+		return;
+
+	slot = MAX(phone->look_slot, now - LOOK_BURST * LOOK_MS);
+	phone->look_slot = slot + LOOK_MS;
+
+	tmr_start(&line->tmr_now, slot > now ? slot - now : 0, now_handler,
+		  line);
 }
 
 

@@ -26,6 +26,7 @@ struct aa_phone {
 	struct list farewelll;  /**< bindings of lines that ended           */
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
+	uint64_t look_slot;     /**< when the next line looks at a flow     */
 	uint32_t pace_rate;     /**< REGISTERs per second, 0: as usual      */
 	void (*changedh)(void); /**< a line changed what it shall remember  */
 	void (*unusedh)(struct ua *ua); /**< no line has it any more        */
