@@ -76,8 +76,7 @@ foreach(part kamailio raspberry-pi)
   if(IS_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/contrib/${part})
     install(DIRECTORY contrib/${part} DESTINATION ${AASTRA_DOC_DIR}/examples
       USE_SOURCE_PERMISSIONS
-      PATTERN __pycache__ EXCLUDE
-      PATTERN tests EXCLUDE)
+      PATTERN __pycache__ EXCLUDE)
   endif()
 endforeach()
 

@@ -207,6 +207,10 @@ class World:
         """Call with a command of the phone and return the Call; checks that
         everything takes the path in force."""
         far = self.far(rank)
+        if not self.phone.has_current:
+            # a number is dialled by an account that is registered, and
+            # baresip hears of that some milliseconds after the move
+            self.phone.wait_registered()
         for c in before:
             self.phone.cmd(c)
         t = self.lab.now()

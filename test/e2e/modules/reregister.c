@@ -31,7 +31,8 @@ static const struct cmd cmdv[] = {
 
 static int module_init(void)
 {
-	return cmd_register(baresip_commands(), cmdv, ARRAY_SIZE(cmdv));
+	return cmd_register(baresip_commands(), cmdv,
+			    sizeof(cmdv) / sizeof(cmdv[0]));
 }
 
 
