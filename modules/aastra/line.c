@@ -2594,7 +2594,8 @@ void aa_line_mode_set(struct aa_line *line, enum aa_mode mode)
 		       "held there by command", 0, "command", "");
 	}
 
-	aa_line_kick(line);
+	/* and does not wait for what was found out before */
+	aa_line_probe(line);
 }
 
 

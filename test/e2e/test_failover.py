@@ -520,6 +520,23 @@ def test_probe_command(lab, transport):
     assert site.wait_on(PRIMARY, 2, only=True, after=t) - t < AT_ONCE_S
 
 
+@parallel
+@every_row
+@pytest.mark.parametrize("command", ["aastra_failback 1", "aastra_auto 1"])
+def test_command_does_not_wait(lab, row, command):
+    """Who presses a button does not wait for a timer of half an hour."""
+    site = Site(lab, row, config=[
+        *[x for x in FAST if "recovery" not in x],
+        "sip_recovery_base_timer 600"])
+    site.start()
+    site.primary.kill()
+    site.wait_on(BACKUP)
+    site.primary.start()
+    t = lab.now()
+    site.phone.cmd(command)
+    assert site.wait_on(PRIMARY, 2, only=True, after=t) - t < AT_ONCE_S
+
+
 # ---- by command -----------------------------------------------------------
 
 
