@@ -332,7 +332,9 @@ class Call:
         one.wait_event("CALL_CLOSED", after=t)
         rank = over or self.rank
         bye = self.lab.wire.wait_sip("BYE", status=200, after=t)
+        # that of another call may be sent again meanwhile
         sent = self.lab.wire.sip("BYE", request=True, after=t,
+                                 call_id=bye.call_id,
                                  **{"src" if by == "phone" else "dst":
                                     "phone"})
         host = self.w.server(rank).host.name
