@@ -62,6 +62,7 @@
 enum {
 	EXIT_MS       = 1600,   /* for the farewells, and some more         */
 	SAVE_DELAY_MS = 100,    /* several changes are written once         */
+	SAVE_BUSY_MS  = 5000,   /* before the disk is waited for, in calls  */
 	HISTORY_DELAY_MS = 2000, /* the same, of what is larger             */
 	NET_AGAIN     = 2,      /* looks after the network came back,       */
 	NET_AGAIN_MS  = 1500    /* so long apart                            */
@@ -101,11 +102,30 @@ static void save(bool durable)
 }
 
 
+/* Who speaks does not wait for a slow disk */
+static bool calls_up(void)
+{
+	const struct le *le;
+
+	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (aa_account_calls(line->acc))
+			return true;
+	}
+
+	return false;
+}
+
+
 static void save_handler(void *arg)
 {
+	const bool busy = calls_up();
 	(void)arg;
 
-	save(true);
+	save(!busy);
+	if (busy && !aastra.closing)
+		tmr_start(&aastra.tmr_save, SAVE_BUSY_MS, save_handler, NULL);
 }
 
 
