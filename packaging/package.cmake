@@ -80,6 +80,8 @@ foreach(part kamailio raspberry-pi)
   endif()
 endforeach()
 
+install(PROGRAMS contrib/aastractl DESTINATION ${AASTRA_DOC_DIR}/examples)
+
 # Debian wants these two compressed, in a way that gives the same bytes again
 find_program(GZIP_PROGRAM gzip REQUIRED)
 
