@@ -13,8 +13,16 @@
 #include "utf8.h"
 
 
+enum {
+	BUCKETS = 1024
+};
+
+
 struct aa_journal {
 	struct list entryl;     /* oldest first                             */
+	uint32_t all;           /* entries in it                            */
+	uint16_t countv[BUCKETS]; /* the same, by the line's number: lines
+				     may share one                          */
 	uint64_t last;          /* number of the latest entry ever added    */
 	aa_journal_h *h;
 	void *arg;
@@ -89,6 +97,8 @@ void aa_journal_clear(struct aa_journal *jnl)
 		return;
 
 	list_flush(&jnl->entryl);
+	memset(jnl->countv, 0, sizeof(jnl->countv));
+	jnl->all  = 0;
 	jnl->last = 0;
 }
 
@@ -138,29 +148,43 @@ static struct aa_journal_entry *entry_dup(const struct aa_journal_entry *e)
 }
 
 
-/* The oldest ones make room */
+static void entry_drop(struct aa_journal *jnl, struct aa_journal_entry *e)
+{
+	if (!e)
+		return;
+
+	--jnl->all;
+	--jnl->countv[e->line % BUCKETS];
+	mem_deref(e);
+}
+
+
+/* The oldest ones make room.  Lines are counted only where there may be too
+   many entries of one: a thousand lines that move at once fill a journal. */
 static void make_room(struct aa_journal *jnl, uint32_t line)
 {
 	struct aa_journal_entry *oldest = NULL;
-	uint32_t of_line = 0, all = 0;
+	uint32_t n = 0;
 	struct le *le;
 
-	for (le = list_head(&jnl->entryl); le; le = le->next) {
-		struct aa_journal_entry *e = le->data;
+	if (jnl->countv[line % BUCKETS] >= AA_JOURNAL_LINE_MAX) {
 
-		++all;
-		if (e->line != line)
-			continue;
+		for (le = list_head(&jnl->entryl); le; le = le->next) {
+			struct aa_journal_entry *e = le->data;
 
-		if (!oldest)
-			oldest = e;
-		++of_line;
+			if (e->line != line)
+				continue;
+
+			if (!oldest)
+				oldest = e;
+			++n;
+		}
 	}
 
-	if (of_line >= AA_JOURNAL_LINE_MAX)
-		mem_deref(oldest);
-	else if (all >= AA_JOURNAL_MAX)
-		mem_deref(list_ledata(list_head(&jnl->entryl)));
+	if (n >= AA_JOURNAL_LINE_MAX)
+		entry_drop(jnl, oldest);
+	else if (jnl->all >= AA_JOURNAL_MAX)
+		entry_drop(jnl, list_ledata(list_head(&jnl->entryl)));
 }
 
 
@@ -194,6 +218,8 @@ int aa_journal_add(struct aa_journal *jnl, const struct aa_journal_entry *e)
 
 	make_room(jnl, e->line);
 	list_append(&jnl->entryl, &copy->le, copy);
+	++jnl->all;
+	++jnl->countv[copy->line % BUCKETS];
 
 	if (jnl->h)
 		jnl->h(copy, jnl->arg);
