@@ -1227,7 +1227,8 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 
 	/* also where its own server would not take the farewell */
 	if ((!works || path->farewells) && !path->cleared &&
-	    now >= path->clear_at && aa_line_registered(line)) {
+	    now >= path->clear_at && aa_line_registered(line) &&
+	    path_penalty(line->cur)->until <= now) {
 		if (!farewell_may(line, path->clears)) {
 			path->clear_at = now + BUDGET_MS;
 			return;
