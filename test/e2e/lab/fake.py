@@ -105,9 +105,14 @@ class Fake:
 
     def _run(self):
         while True:
-            ready, _, _ = select.select(
-                [self._udp, self._tcp, self._stop[1], *self._conns], [], [])
-            for s in ready:
+            # not select(): descriptors may have numbers above 1023
+            socks = {s.fileno(): s for s in [
+                self._udp, self._tcp, self._stop[1], *self._conns]}
+            poll = select.poll()
+            for fd in socks:
+                poll.register(fd, select.POLLIN)
+            for fd, _ in poll.poll():
+                s = socks[fd]
                 if s is self._stop[1]:
                     return
                 with contextlib.suppress(OSError):
