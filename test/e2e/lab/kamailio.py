@@ -49,6 +49,7 @@ class Kamailio:
         self.dump = None        # see dump.py
         self.proc = None
         self._local = threading.local()
+        self._socks = []        # of all threads
         self._injected = set()
         self._etags = {}
 
@@ -127,6 +128,11 @@ class Kamailio:
         if self.proc:
             self.proc.terminate()
 
+    def close(self):
+        """For good: lets go of what the lab itself has open."""
+        for s in self._socks:
+            s.close()
+
     def restart(self):
         self.kill()
         return self.start()
@@ -149,6 +155,7 @@ class Kamailio:
             path = os.path.join(self.run_dir, "c%x" % random.getrandbits(40))
             sock.bind(path)
             self._local.sock = sock
+            self._socks.append(sock)
         sock.settimeout(timeout)
         ident = random.getrandbits(31)
         sock.sendto(json.dumps({"jsonrpc": "2.0", "method": method,

@@ -66,6 +66,8 @@ class Lab:
                 x.stop()
             except (OSError, AssertionError):
                 pass        # the namespace takes the rest down
+        for x in self.servers:
+            x.close()
         self.wire.stop()
         self.net.down()
 

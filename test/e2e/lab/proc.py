@@ -70,6 +70,7 @@ class Proc:
                 self.lines.append((time.monotonic(), text))
                 self._write(text)
                 self._news.notify_all()
+        self._p.stdout.close()
         with self._news:
             self._write("-- end of output")
             self._log.close()
