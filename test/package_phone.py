@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The promise on the tin: an installed package, the configuration that baresip
 makes by itself, one account and five lines give a phone that survives a kill
-of its primary. Run by packaging/try, as root."""
+of its primary. Run by contrib/packaging/try, as root."""
 
 import os
 import re

@@ -93,7 +93,7 @@ endfunction()
 
 execute_process(COMMAND date -u -R -d ${AASTRA_DATE}
   OUTPUT_VARIABLE AASTRA_RFC_DATE OUTPUT_STRIP_TRAILING_WHITESPACE)
-configure_file(packaging/changelog.in ${AASTRA_PKG_DIR}/changelog @ONLY)
+configure_file(contrib/packaging/changelog.in ${AASTRA_PKG_DIR}/changelog @ONLY)
 aastra_gzip(${AASTRA_PKG_DIR}/changelog ${AASTRA_PKG_DIR}/changelog.gz)
 aastra_gzip(${CMAKE_CURRENT_SOURCE_DIR}/docs/aastra.7
             ${AASTRA_PKG_DIR}/aastra.7.gz)

@@ -3,7 +3,7 @@
 #
 # Copyright (C) 2026 The baresip-aastra authors
 #
-#   cmake -B build-arm64 -DCMAKE_TOOLCHAIN_FILE=packaging/cross.cmake \
+#   cmake -B build-arm64 -DCMAKE_TOOLCHAIN_FILE=contrib/packaging/cross.cmake \
 #       -DAASTRA_ARCH=arm64
 #
 # Takes crossbuild-essential-<arch>, the libraries with :<arch> behind their
