@@ -8,7 +8,7 @@ Linux) become commands of baresip. Both ways lead over baresip's ctrl_tcp.
     deskphone.py /etc/baresip-deskphone/deskphone.conf
 
 Needs Debian's python3-libgpiod, version 1 (Debian 12) or 2 (Debian 13).
-It was tried with recorded events and with fakes of libgpiod's chip, never
+It was tried with events in the kernel's format and with fakes of libgpiod's chip, never
 with real pins.
 """
 

@@ -1,5 +1,5 @@
 """contrib/raspberry-pi: lamps and keys of a desk phone, with fakes of libgpiod
-and recorded key events. Real pins were not tried."""
+and key events in the kernel's format. Real pins and keys were not tried."""
 
 import importlib.util
 import os
@@ -34,8 +34,8 @@ class Chip:
 
 def events(*keys):
     """Input events as the kernel writes them, for keys pressed and let go:
-    MSC_SCAN, EV_KEY and SYN_REPORT each time, as recorded from a USB number
-    block."""
+    MSC_SCAN, EV_KEY and SYN_REPORT each time, as a USB number block sends
+    them."""
     out = b""
     for n, code in enumerate(keys):
         for value in (1, 0):
