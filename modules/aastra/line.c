@@ -321,10 +321,13 @@ static void subs_handler(enum aa_sub_event ev, const struct aa_sub_info *si,
 	switch (ev) {
 
 	case AA_SUB_EV_STATE:
-		info("aastra: line %u: subscription %s %s: %s%s%s\n",
-		     line->cfg.line, si->event, si->uri,
-		     aa_sub_state_name(si->state), str_isset(text) ? ": " : "",
-		     text);
+		/* a server that goes on refusing is told of once */
+		if (si->state == AA_SUB_ACTIVE || !si->failures ||
+		    (si->state == AA_SUB_TERMINATED && si->failures == 1))
+			info("aastra: line %u: subscription %s %s: %s%s%s\n",
+			     line->cfg.line, si->event, si->uri,
+			     aa_sub_state_name(si->state),
+			     str_isset(text) ? ": " : "", text);
 		aa_compat_emit(ua, "subscription", "line=%u event=%s uri=%s"
 			       " state=%s", line->cfg.line, si->event, si->uri,
 			       aa_sub_state_name(si->state));

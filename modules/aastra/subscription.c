@@ -450,6 +450,7 @@ static void info_get(struct aa_sub_info *si, const struct sub *sub)
 	si->error = sub->error;
 	si->state = state_of(sub);
 	si->rank  = leg ? leg->path->rank : path ? path->rank : AA_RANK_NONE;
+	si->failures = sub->failures;
 	si->scode = sub->scode;
 	si->retry_after = sub->retry_after;
 	if (sub->retry_at)

@@ -48,6 +48,7 @@ struct aa_sub_info {
 	enum aa_rank rank;
 	enum aa_sub_state state;
 	bool member;            /**< of the list before it                  */
+	uint32_t failures;      /**< refusals one after another             */
 	uint16_t scode;         /**< latest refusal, 0: no answer           */
 	uint32_t retry_after;   /**< that came with it [s]                  */
 	uint64_t retry_in;      /**< when it is tried again [ms], 0: not    */

@@ -293,6 +293,8 @@ def test_refused_there(lab):
     tries = lab.wire.wait(lambda: (lambda x: len(x) > 2 and x)(
         lab.wire.sip("SUBSCRIBE", status=486)), 5)
     assert all(b.t - a.t > 0.9 for a, b in zip(tries, tries[1:]))
+    # one line of the log for a state that stays
+    assert phone.proc.output().count(": 486") == 1, phone.proc.output()
     backup.clear_responses()
     lab.until(lambda: lamp()["state"] == "active")
     assert lamp()["error"] == "" and lamp()["rank"] == "backup"
