@@ -45,6 +45,17 @@ def settled(w):
             and len([f for f in line["flows"] if f["state"] == "up"]) >= 1)
 
 
+def calm(w):
+    """Settled, and no failure is on its way: one of before would be seen
+    within a keep-alive interval and a transaction timer."""
+    begin = w.lab.now()
+    while w.lab.now() < begin + 2.0:
+        if not settled(w):
+            return False
+        time.sleep(0.1)
+    return True
+
+
 def test_soak(lab):
     seed = os.environ.get("AASTRA_SOAK_SEED") or str(time.time_ns())
     print("AASTRA_SOAK_SEED=" + seed)
@@ -64,6 +75,7 @@ def test_soak(lab):
         what = "round %d, %s of %s" % (rounds, fault, server.name)
         call = None
         if rounds % CALLS == 0 and server is not w.reg:
+            lab.until(lambda: calm(w), BACK_S, what + ": calm before a call")
             call = w.call_out("dial 200", "primary")
             calls += 1
         t = lab.now()
