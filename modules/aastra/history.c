@@ -17,18 +17,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
 #include <re.h>
 #include "journal.h"
 #include "utf8.h"
+#include "replace.h"
 #include "history.h"
 
 
 enum {
 	TEXTS    = 5,
-	NUMBERS  = 7,
-	PATH_MAX_LEN = 600
+	NUMBERS  = 7
 };
 
 static const char header[] = "# aastra.so: history, version 1\n";
@@ -80,27 +78,9 @@ int aa_history_print(struct re_printf *pf, const struct aa_journal *jnl)
 }
 
 
-static int file_handler(const char *p, size_t size, void *arg)
+static int print_handler(struct re_printf *pf, void *arg)
 {
-	return fwrite(p, 1, size, arg) == size ? 0 : EIO;
-}
-
-
-static int file_write(FILE *f, const struct aa_journal *jnl, bool sync)
-{
-	struct re_printf pf;
-	int err;
-
-	pf.vph = file_handler;
-	pf.arg = f;
-
-	err = aa_history_print(&pf, jnl);
-	if (!err && fflush(f))
-		err = errno;
-	if (!err && sync && fsync(fileno(f)))
-		err = errno;
-
-	return err;
+	return aa_history_print(pf, arg);
 }
 
 
@@ -114,42 +94,12 @@ static int file_write(FILE *f, const struct aa_journal *jnl, bool sync)
  *
  * @return 0 if success, otherwise errorcode, and the file is as it was
  */
-int aa_history_save(const struct aa_journal *jnl, const char *path, bool sync)
+int aa_history_save(struct aa_journal *jnl, const char *path, bool sync)
 {
-	char tmp[PATH_MAX_LEN];
-	FILE *f;
-	int fd, err;
-
-	if (!jnl || !str_isset(path))
+	if (!jnl)
 		return EINVAL;
 
-	if (re_snprintf(tmp, sizeof(tmp), "%s.new", path) < 0)
-		return ENAMETOOLONG;
-
-	/* nobody else's, and not readable for others for a moment either */
-	(void)unlink(tmp);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-		  0600);
-	if (fd < 0)
-		return errno;
-
-	f = fdopen(fd, "w");
-	if (!f) {
-		err = errno;
-		(void)close(fd);
-		(void)unlink(tmp);
-		return err;
-	}
-
-	err = file_write(f, jnl, sync);
-	if (fclose(f) && !err)
-		err = errno;
-	if (!err && rename(tmp, path))
-		err = errno;
-	if (err)
-		(void)unlink(tmp);
-
-	return err;
+	return aa_replace_file(path, sync, print_handler, jnl);
 }
 
 

@@ -18,7 +18,7 @@ enum {
 int aa_history_print(struct re_printf *pf, const struct aa_journal *jnl);
 int aa_history_read(struct aa_journal *jnl, const char *buf, size_t len);
 int aa_history_load(struct aa_journal *jnl, const char *path);
-int aa_history_save(const struct aa_journal *jnl, const char *path,
+int aa_history_save(struct aa_journal *jnl, const char *path,
 		    bool sync);
 
 #endif

@@ -22,6 +22,7 @@
 #include <re.h>
 #include "aastra_baresip.h"
 #include "fetch.h"
+#include "replace.h"
 #include "provision.h"
 
 
@@ -254,61 +255,27 @@ static int copy_print(struct mbuf *mb, const struct files *fs)
 }
 
 
-static int write_all(int fd, const struct mbuf *mb)
+static int mbuf_handler(struct re_printf *pf, void *arg)
 {
-	size_t pos = 0;
+	const struct mbuf *mb = arg;
 
-	while (pos < mb->end) {
-		const ssize_t n = write(fd, mb->buf + pos, mb->end - pos);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? errno : EIO;
-
-		pos += (size_t)n;
-	}
-
-	return fsync(fd) ? errno : 0;
+	return pf->vph((const char *)mb->buf, mb->end, pf->arg);
 }
 
 
+/* It holds passwords */
 static int copy_save(const struct aa_provision *pv, const struct files *fs)
 {
 	struct mbuf *mb = mbuf_alloc(4096);
-	char tmp[520];
-	int fd, err;
+	int err;
 
 	if (!mb)
 		return ENOMEM;
 
 	err = copy_print(mb, fs);
-	if (err)
-		goto out;
+	if (!err)
+		err = aa_replace_file(pv->path, true, mbuf_handler, mb);
 
-	if (re_snprintf(tmp, sizeof(tmp), "%s.new", pv->path) < 0) {
-		err = ENAMETOOLONG;
-		goto out;
-	}
-
-	/* it holds passwords: nobody else's file, and for nobody else */
-	(void)unlink(tmp);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		  0600);
-	if (fd < 0) {
-		err = errno;
-		goto out;
-	}
-
-	err = write_all(fd, mb);
-	if (close(fd) && !err)
-		err = errno;
-	if (!err && rename(tmp, pv->path))
-		err = errno;
-	if (err)
-		(void)unlink(tmp);
-
- out:
 	mem_deref(mb);
 
 	return err;

@@ -11,13 +11,13 @@
 #include <string.h>
 #include <stdio.h>
 #include <errno.h>
-#include <unistd.h>
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
 #include "flow.h"
 #include "account.h"
 #include "line.h"
+#include "replace.h"
 #include "warm.h"
 
 
@@ -35,22 +35,35 @@ static const char *own_aor(const struct aa_line *line)
 }
 
 
-static int line_print(FILE *f, const struct aa_line *line)
+static int line_print(struct re_printf *pf, const struct aa_line *line)
 {
 	const struct aa_penalty *pen = aa_line_penalty(line, AA_RANK_PRIMARY);
-	char text[TEXT_MAX];
-	int n;
 
-	n = re_snprintf(text, sizeof(text), "%s %d %d %d %llu %llu %u %llu\n",
-			own_aor(line), line->use[AA_ROLE_OUTBOUND],
-			line->use[AA_ROLE_PROXY], line->use[AA_ROLE_REGISTRAR],
-			aa_wall_ms(), aa_line_hold_down(line),
-			pen ? pen->failures : 0,
-			aa_line_punished(line, AA_RANK_PRIMARY));
-	if (n < 0)
-		return ENOMEM;
+	return re_hprintf(pf, "%s %d %d %d %llu %llu %u %llu\n",
+			  own_aor(line), line->use[AA_ROLE_OUTBOUND],
+			  line->use[AA_ROLE_PROXY],
+			  line->use[AA_ROLE_REGISTRAR], aa_wall_ms(),
+			  aa_line_hold_down(line), pen ? pen->failures : 0,
+			  aa_line_punished(line, AA_RANK_PRIMARY));
+}
 
-	return fwrite(text, 1, (size_t)n, f) == (size_t)n ? 0 : EIO;
+
+static int phone_print(struct re_printf *pf, void *arg)
+{
+	const struct aa_phone *phone = arg;
+	const struct le *le;
+	int err;
+
+	err = re_hprintf(pf, "%s\n", header);
+
+	for (le = list_head(&phone->linel); le && !err; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (line->cur)
+			err = line_print(pf, line);
+	}
+
+	return err;
 }
 
 
@@ -64,45 +77,12 @@ static int line_print(FILE *f, const struct aa_line *line)
  *
  * @return 0 if success, otherwise errorcode
  */
-int aa_warm_save(const struct aa_phone *phone, const char *path, bool durable)
+int aa_warm_save(struct aa_phone *phone, const char *path, bool durable)
 {
-	char tmp[TEXT_MAX];
-	const struct le *le;
-	FILE *f;
-	int err = 0;
-
-	if (!phone || !str_isset(path))
+	if (!phone)
 		return EINVAL;
 
-	if (re_snprintf(tmp, sizeof(tmp), "%s.new", path) < 0)
-		return ENAMETOOLONG;
-
-	f = fopen(tmp, "we");
-	if (!f)
-		return errno;
-
-	if (fprintf(f, "%s\n", header) < 0)
-		err = EIO;
-
-	for (le = list_head(&phone->linel); le && !err; le = le->next) {
-		const struct aa_line *line = le->data;
-
-		if (line->cur)
-			err = line_print(f, line);
-	}
-
-	if (!err && fflush(f))
-		err = errno;
-	if (!err && durable && fsync(fileno(f)))
-		err = errno;
-	if (fclose(f) && !err)
-		err = errno;
-	if (!err && rename(tmp, path))
-		err = errno;
-	if (err)
-		(void)unlink(tmp);
-
-	return err;
+	return aa_replace_file(path, durable, phone_print, phone);
 }
 
 

@@ -11,7 +11,7 @@ struct aa_phone;
 
 
 void aa_warm_load(struct aa_line *line, const char *path);
-int  aa_warm_save(const struct aa_phone *phone, const char *path,
+int  aa_warm_save(struct aa_phone *phone, const char *path,
 		  bool durable);
 
 #endif

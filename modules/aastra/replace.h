@@ -1,0 +1,11 @@
+/**
+ * @file replace.h  Replaces a file as a whole, or not at all
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#ifndef AASTRA_REPLACE_H
+#define AASTRA_REPLACE_H
+
+int aa_replace_file(const char *path, bool sync, re_printf_h *ph, void *arg);
+
+#endif
