@@ -380,15 +380,8 @@ void aa_account_end(struct aa_account *acc, const struct ua *dying)
 		ua = acc->own;
 	}
 
-	/* while its list is empty, baresip hides which one is current */
-	if (list_isempty(uag_list()) || aa_compat_current() == dying ||
-	    aa_compat_current() == ua) {
-		struct le *le = list_head(uag_list());
-
-		if (le && le->data == dying)
-			le = le->next;
-		aa_compat_current_set(list_ledata(le));
-	}
+	aa_compat_current_leave(dying);
+	aa_compat_current_leave(ua);
 
 	mem_deref(ua);
 	mem_deref(acc);

@@ -266,6 +266,26 @@ void aa_compat_current_set(struct ua *ua)
 
 
 /**
+ * See to it that a user agent that goes is not left as the current one
+ *
+ * @param ua User agent
+ */
+void aa_compat_current_leave(const struct ua *ua)
+{
+	const struct le *le = list_head(uag_list());
+
+	/* while its list is empty, baresip hides which one is current */
+	if (le && aa_compat_current() != ua)
+		return;
+
+	while (le && le->data == ua)
+		le = le->next;
+
+	aa_compat_current_set(list_ledata(le));
+}
+
+
+/**
  * A call goes from the list of one user agent to that of another: it has to
  * name the other one as its own
  *

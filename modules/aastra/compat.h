@@ -80,6 +80,7 @@ void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...);
 
 struct ua *aa_compat_current(void);
 void aa_compat_current_set(struct ua *ua);
+void aa_compat_current_leave(const struct ua *ua);
 bool aa_compat_has_current(void);
 void aa_compat_call_take(struct call *call, struct ua *from, struct ua *to);
 uint32_t aa_compat_account_prio(const struct account *acc);

@@ -2590,7 +2590,6 @@ void aa_line_mode_set(struct aa_line *line, enum aa_mode mode)
 	if (!line || line->ended)
 		return;
 
-	forgive(line);
 	if (line->mode != mode) {
 		line->mode = mode;
 		change(line, AA_JOURNAL_FORCED, aa_mode_name(mode),

@@ -743,27 +743,6 @@ static void arrange(void)
 }
 
 
-/* baresip's current user agent is not the one that goes */
-static void current_leave(const struct ua *ua)
-{
-	struct le *le;
-
-	/* while its list is empty, baresip hides which one is current */
-	if (list_isempty(uag_list()))
-		aa_compat_current_set(NULL);
-
-	if (aa_compat_current() != ua)
-		return;
-
-	for (le = list_head(uag_list()); le; le = le->next) {
-		if (le->data != ua) {
-			aa_compat_current_set(le->data);
-			return;
-		}
-	}
-}
-
-
 /* false: it has a call, and waits */
 static bool remove_one(struct place *pl)
 {
@@ -773,7 +752,7 @@ static bool remove_one(struct place *pl)
 		return false;
 
 	mem_deref(pl);
-	current_leave(ua);
+	aa_compat_current_leave(ua);
 	mem_deref(ua);
 
 	return true;
@@ -895,7 +874,7 @@ static void place_remake(struct re_printf *pf, struct place *pl,
 
 	pl->kind = KIND_LEAVING;
 	(void)aa_account_show(line->acc, NULL, 0);
-	current_leave(pl->ua);
+	aa_compat_current_leave(pl->ua);
 	le = list_entry_of(pl->ua);
 	if (le)
 		list_unlink(le);
@@ -1334,7 +1313,7 @@ void aa_lines_close(void)
 
 		mem_deref(pl);
 		if (ua) {
-			current_leave(ua);
+			aa_compat_current_leave(ua);
 			mem_deref(ua);
 		}
 	}
