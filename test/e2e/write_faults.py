@@ -13,9 +13,10 @@ import os
 import statistics
 import sys
 
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                    "../../docs/results.md")
-BEGIN, END = "<!-- begin: faults -->", "<!-- end: faults -->"
+TEST = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, TEST)
+
+from section import replace  # noqa: E402
 
 
 def matrix(rows):
@@ -70,21 +71,13 @@ def main():
         with open(path) as f:
             for table, rows in json.load(f).items():
                 found[table] += rows
-    lines = [BEGIN, "## Faults", ""]
+    lines = ["## Faults", ""]
     for table, show in (("faults", matrix), ("soak", soak),
                         ("memory", memory)):
         if found[table]:
             lines += show(found[table])
-    lines += ["", END]
-    text = "# Results\n\n%s\n%s\n" % (BEGIN, END)
-    if os.path.exists(PAGE):
-        with open(PAGE) as f:
-            text = f.read()
-    if BEGIN not in text:
-        text = "%s\n%s\n%s\n" % (text.rstrip("\n") + "\n", BEGIN, END)
-    before, _, rest = text.partition(BEGIN)
-    with open(PAGE, "w") as f:
-        f.write(before + "\n".join(lines) + rest.partition(END)[2])
+    replace(os.path.join(TEST, "../docs/results.md"), "faults",
+            "\n".join(lines), "# Results\n")
 
 
 if __name__ == "__main__":

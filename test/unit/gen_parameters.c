@@ -8,46 +8,10 @@
  * there.
  */
 
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "key.h"
-
-
-/* The page is made in memory, so that it can be compared */
-static struct {
-	char *buf;
-	size_t len;
-} page;
-
-
-__attribute__((format(printf, 1, 2)))
-static void put(const char *fmt, ...)
-{
-	va_list ap;
-	char *buf;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-
-	if (n < 0)
-		abort();
-
-	buf = realloc(page.buf, page.len + (size_t)n + 1);
-	if (!buf)
-		abort();
-
-	page.buf = buf;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(buf + page.len, (size_t)n + 1, fmt, ap);
-	va_end(ap);
-
-	page.len += (size_t)n;
-}
+#include "page.h"
 
 
 /* ---- what a key is ---------------------------------------------------- */
@@ -353,74 +317,8 @@ static void man_page(void)
 }
 
 
-/* ---- files ------------------------------------------------------------ */
-
-
-static int write_page(const char *path)
-{
-	FILE *f = fopen(path, "w");
-	int err = 0;
-
-	if (!f) {
-		perror(path);
-		return -1;
-	}
-
-	if (page.len != fwrite(page.buf, 1, page.len, f))
-		err = -1;
-
-	if (fclose(f))
-		err = -1;
-
-	if (err)
-		perror(path);
-
-	return err;
-}
-
-
-static int check_page(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	unsigned long line = 1;
-	size_t i;
-	int c;
-
-	if (!f) {
-		perror(path);
-		return -1;
-	}
-
-	for (i = 0; i < page.len; i++) {
-
-		c = fgetc(f);
-
-		if (c != (unsigned char)page.buf[i])
-			break;
-
-		if (c == '\n')
-			++line;
-	}
-
-	c = i < page.len ? 0 : fgetc(f);
-	(void)fclose(f);
-
-	if (c != EOF) {
-		fprintf(stderr, "%s:%lu: not what the table of keys says (any"
-			" more); write it again with\n"
-			"  cmake --build build --target parameters\n",
-			path, line);
-		return -1;
-	}
-
-	return 0;
-}
-
-
 int main(int argc, char *argv[])
 {
-	int err = 0;
-
 	if (argc > 1 && 0 == strcmp(argv[1], "--man")) {
 		man_page();
 		++argv;
@@ -430,19 +328,6 @@ int main(int argc, char *argv[])
 		md_page();
 	}
 
-	if (argc == 1)
-		err = fputs(page.buf, stdout) < 0;
-	else if (argc == 3 && 0 == strcmp(argv[1], "--write"))
-		err = write_page(argv[2]);
-	else if (argc == 3 && 0 == strcmp(argv[1], "--check"))
-		err = check_page(argv[2]);
-	else {
-		fprintf(stderr, "usage: gen_parameters [--man]"
-			" [--write FILE | --check FILE]\n");
-		err = -1;
-	}
-
-	free(page.buf);
-
-	return err ? 1 : 0;
+	return page_done(argc, argv, "--target parameters",
+			 "gen_parameters [--man]");
 }

@@ -7,10 +7,9 @@
  * --check FILE compares it with what is there.
  */
 
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include "page.h"
 #include "policy.h"
 
 
@@ -20,41 +19,6 @@
 #define ARRAY_SIZE(a) ((sizeof(a)) / (sizeof((a)[0])))
 
 static const char *no_yes[] = {"no", "yes"};
-
-
-/* The page is made in memory, so that it can be compared */
-static struct {
-	char *buf;
-	size_t len;
-} page;
-
-
-__attribute__((format(printf, 1, 2)))
-static void put(const char *fmt, ...)
-{
-	va_list ap;
-	char *buf;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-
-	if (n < 0)
-		abort();
-
-	buf = realloc(page.buf, page.len + (size_t)n + 1);
-	if (!buf)
-		abort();
-
-	page.buf = buf;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(buf + page.len, (size_t)n + 1, fmt, ap);
-	va_end(ap);
-
-	page.len += (size_t)n;
-}
 
 
 /* A line with every server, in the scenario of the backups that it has */
@@ -376,86 +340,11 @@ static int make_page(void)
 }
 
 
-static int write_page(const char *path)
-{
-	FILE *f = fopen(path, "w");
-	int err = 0;
-
-	if (!f) {
-		perror(path);
-		return -1;
-	}
-
-	if (page.len != fwrite(page.buf, 1, page.len, f))
-		err = -1;
-
-	if (fclose(f))
-		err = -1;
-
-	if (err)
-		perror(path);
-
-	return err;
-}
-
-
-static int check_page(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	unsigned long line = 1;
-	size_t i;
-	int c;
-
-	if (!f) {
-		perror(path);
-		return -1;
-	}
-
-	for (i = 0; i < page.len; i++) {
-
-		c = fgetc(f);
-
-		if (c != (unsigned char)page.buf[i])
-			break;
-
-		if (c == '\n')
-			++line;
-	}
-
-	c = i < page.len ? 0 : fgetc(f);
-	(void)fclose(f);
-
-	if (c != EOF) {
-		fprintf(stderr, "%s:%lu: not what the policy says (any more);"
-			" write it again with\n"
-			"  cmake --build build --target decision-table\n",
-			path, line);
-		return -1;
-	}
-
-	return 0;
-}
-
-
 int main(int argc, char *argv[])
 {
-	int err = make_page();
+	if (make_page())
+		return 1;
 
-	if (err)
-		;
-	else if (argc == 1)
-		err = fputs(page.buf, stdout) < 0;
-	else if (argc == 3 && 0 == strcmp(argv[1], "--write"))
-		err = write_page(argv[2]);
-	else if (argc == 3 && 0 == strcmp(argv[1], "--check"))
-		err = check_page(argv[2]);
-	else {
-		fprintf(stderr, "usage: %s [--write FILE | --check FILE]\n",
-			argv[0]);
-		err = -1;
-	}
-
-	free(page.buf);
-
-	return err ? 1 : 0;
+	return page_done(argc, argv, "--target decision-table",
+			 "gen_policy_table");
 }

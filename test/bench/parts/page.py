@@ -129,16 +129,3 @@ def save(name, results):
     with open(os.path.join(RESULTS, name + ".json"), "w") as f:
         json.dump(results, f, indent=1, sort_keys=True)
         f.write("\n")
-
-
-def write_section(name, text, page=PAGE):
-    """Put text between the markers of a section of the page."""
-    begin, end = "<!-- begin %s -->" % name, "<!-- end %s -->" % name
-    with open(page) as f:
-        old = f.read()
-    if begin not in old or end not in old:
-        raise RuntimeError("%s has no markers for %s" % (page, name))
-    head, rest = old.split(begin, 1)
-    tail = rest.split(end, 1)[1]
-    with open(page, "w") as f:
-        f.write(head + begin + "\n" + text.strip() + "\n" + end + tail)
