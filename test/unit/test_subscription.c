@@ -2008,6 +2008,23 @@ static bool all_ranked(const void *arg)
 }
 
 
+/* The SUBSCRIBEs that came, without what was sent again on a busy machine */
+static unsigned logged_once(void)
+{
+	unsigned i, j, n = 0;
+
+	for (i=0; i<t.logc; i++) {
+		for (j=0; j<i && (t.logv[i].cseq != t.logv[j].cseq ||
+				  strcmp(t.logv[i].callid, t.logv[j].callid));
+		     j++)
+			;
+		n += j == i;
+	}
+
+	return n;
+}
+
+
 static void hundred_lamps(void **state)
 {
 	enum aa_rank rank = AA_RANK_PRIMARY;
@@ -2028,7 +2045,7 @@ static void hundred_lamps(void **state)
 	rank = AA_RANK_BACKUP;
 	go(1, false);
 	assert_true(run(all_ranked, &rank, 6000));
-	assert_int_equal(t.logc, 100);
+	assert_int_equal(logged_once(), 100);
 	assert_int_equal(events(AA_SUB_EV_MOVED), 1);
 	assert_string_equal(event_text(AA_SUB_EV_MOVED), "100 subscriptions");
 
