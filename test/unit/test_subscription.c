@@ -296,6 +296,23 @@ static void lamp(struct ent *ent, const char *state)
 }
 
 
+/* Sent again on a busy machine: a real server's transaction absorbs it */
+static bool absorbed(const struct server *srv, const struct sip_msg *msg)
+{
+	unsigned i;
+
+	for (i=0; i<t.logc; i++) {
+		const struct logged *l = &t.logv[i];
+
+		if (l->srv == srv->ix && l->cseq == msg->cseq.num &&
+		    0 == pl_strcmp(&msg->callid, l->callid))
+			return true;
+	}
+
+	return false;
+}
+
+
 static void log_add(struct server *srv, const struct sip_msg *msg)
 {
 	const struct sip_hdr *hdr;
@@ -423,6 +440,9 @@ static bool server_handler(const struct sip_msg *msg, void *arg)
 
 	if (pl_strcmp(&msg->met, "SUBSCRIBE"))
 		return false;
+
+	if (absorbed(srv, msg))
+		return true;
 
 	log_add(srv, msg);
 
@@ -2008,23 +2028,6 @@ static bool all_ranked(const void *arg)
 }
 
 
-/* The SUBSCRIBEs that came, without what was sent again on a busy machine */
-static unsigned logged_once(void)
-{
-	unsigned i, j, n = 0;
-
-	for (i=0; i<t.logc; i++) {
-		for (j=0; j<i && (t.logv[i].cseq != t.logv[j].cseq ||
-				  strcmp(t.logv[i].callid, t.logv[j].callid));
-		     j++)
-			;
-		n += j == i;
-	}
-
-	return n;
-}
-
-
 static void hundred_lamps(void **state)
 {
 	enum aa_rank rank = AA_RANK_PRIMARY;
@@ -2045,7 +2048,7 @@ static void hundred_lamps(void **state)
 	rank = AA_RANK_BACKUP;
 	go(1, false);
 	assert_true(run(all_ranked, &rank, 6000));
-	assert_int_equal(logged_once(), 100);
+	assert_int_equal(t.logc, 100);
 	assert_int_equal(events(AA_SUB_EV_MOVED), 1);
 	assert_string_equal(event_text(AA_SUB_EV_MOVED), "100 subscriptions");
 
