@@ -1,5 +1,7 @@
 """contrib/aastractl against a real phone, over HTTP and over ctrl_tcp."""
 
+import importlib.machinery
+import importlib.util
 import os
 import subprocess
 
@@ -93,6 +95,26 @@ def test_aastractl(lab, way):
     phone.kill()
     code, out, err = ctl("check")
     assert code == 3 and err
+
+
+@pytest.mark.parametrize("services, backup, want", [
+    ([], False, (3, "UNKNOWN - no lines")),
+    (["primary"], False, (0, "OK - 1 line in service")),
+    (["primary"] * 2, False, (0, "OK - 2 lines in service")),
+    (["backup"], False,
+     (0, "OK - 1 line in service, not on the primary: line 1")),
+    (["primary", "backup"], True,
+     (1, "WARNING - 2 lines in service, not on the primary: line 2")),
+    (["primary", "none"], True, (2, "CRITICAL - out of service: line 2")),
+])
+def test_verdict(services, backup, want):
+    loader = importlib.machinery.SourceFileLoader("aastractl", CTL)
+    ctl = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("aastractl", loader))
+    loader.exec_module(ctl)
+    lines = [{"line": n, "service": s, "registered": s != "none",
+              "flows": []} for n, s in enumerate(services, 1)]
+    assert ctl.verdict(lines, backup) == want
 
 
 def test_help(lab):
