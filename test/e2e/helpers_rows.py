@@ -254,8 +254,9 @@ class Row:
         return found
 
     def _leads(self, registrar, b):
-        if not self.core:
-            return registrar.host.name
+        return self._by_path(b) if self.core else registrar.host.name
+
+    def _by_path(self, b):
         for host in {h.name: h for a in self.axes
                      for h in self.host[a].values()}.values():
             for addr in (host.ip, "[%s]" % host.ip6):

@@ -22,10 +22,10 @@ class RpcError(RuntimeError):
 
 
 class Kamailio:
-    """role is the name of a file in contrib/kamailio: "combined", "edge" or
-    "registrar". defines are the settings of that file: True sets a bare
-    define, None or False none, text is quoted, numbers are given as they are.
-    PRESENCE_DB=True makes a database of its own."""
+    """role is the name of a file in contrib/kamailio: "combined", "edge",
+    "registrar" or "shared". defines are the settings of that file: True sets
+    a bare define, None or False none, text is quoted, numbers are given as
+    they are. PRESENCE_DB=True makes a database of its own."""
 
     def __init__(self, host, role, log_dir, defines=None, ipv6=True):
         self.host = host

@@ -121,6 +121,11 @@ class Lab:
         return (self.combined(self.net.primary, **defines),
                 self.combined(self.net.backup, **defines))
 
+    def shared(self, host, peer, **defines):
+        """One of two servers that tell each other their bindings."""
+        return self.server(host, "shared", SELF="sip:%s:5060" % host.ip,
+                           PEER="sip:%s:5060" % peer.ip, **defines)
+
     @property
     def ca(self):
         """The lab's certificate authority, made when first asked for."""
