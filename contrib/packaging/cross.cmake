@@ -10,7 +10,7 @@
 # names, and for the tests qemu-user-static.
 #
 
-set(AASTRA_ARCH "arm64" CACHE STRING "arm64 or armhf")
+set(AASTRA_ARCH "arm64" CACHE STRING "amd64, arm64 or armhf")
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES AASTRA_ARCH)
 
 set(CMAKE_SYSTEM_NAME Linux)
@@ -22,8 +22,12 @@ elseif(AASTRA_ARCH STREQUAL armhf)
   set(AASTRA_TRIPLET arm-linux-gnueabihf)
   set(CMAKE_SYSTEM_PROCESSOR armv7l)
   set(AASTRA_QEMU qemu-arm-static)
+elseif(AASTRA_ARCH STREQUAL amd64)
+  set(AASTRA_TRIPLET x86_64-linux-gnu)
+  set(CMAKE_SYSTEM_PROCESSOR x86_64)
+  set(AASTRA_QEMU qemu-x86_64-static)
 else()
-  message(FATAL_ERROR "AASTRA_ARCH is arm64 or armhf, not '${AASTRA_ARCH}'")
+  message(FATAL_ERROR "AASTRA_ARCH is amd64, arm64 or armhf, not '${AASTRA_ARCH}'")
 endif()
 
 set(CMAKE_LIBRARY_ARCHITECTURE ${AASTRA_TRIPLET})

@@ -10,9 +10,21 @@
 # contrib/release builds and checks them all.
 #
 
-set(AASTRA_MAINTAINER
-  "The baresip-aastra authors <baresip-aastra@packages.debian.org>"
-  CACHE STRING "Maintainer of the Debian package")
+# Whoever hands out packages is their maintainer: said by -DAASTRA_MAINTAINER,
+# or as to all of Debian's tools by DEBFULLNAME and DEBEMAIL.  Where nobody is
+# named, the address is one that cannot exist (RFC 2606) rather than somebody's.
+if(NOT "$ENV{DEBEMAIL}" STREQUAL "" AND NOT "$ENV{DEBFULLNAME}" STREQUAL "")
+  set(AASTRA_MAINTAINER_DEFAULT "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+else()
+  set(AASTRA_MAINTAINER_DEFAULT
+    "The baresip-aastra authors <nobody@baresip-aastra.invalid>")
+endif()
+set(AASTRA_MAINTAINER "${AASTRA_MAINTAINER_DEFAULT}" CACHE STRING
+  "Maintainer of the Debian package: Name <address>")
+if(NOT AASTRA_MAINTAINER MATCHES "^[^<>\n]+ <[^<>@ \n]+@[^<>@ \n]+>$")
+  message(FATAL_ERROR "AASTRA_MAINTAINER is 'Name <address>', not "
+    "'${AASTRA_MAINTAINER}'")
+endif()
 
 set(AASTRA_DOC_DIR ${CMAKE_INSTALL_DATAROOTDIR}/doc/baresip-aastra)
 set(AASTRA_PKG_DIR ${CMAKE_CURRENT_BINARY_DIR}/package)
@@ -66,21 +78,42 @@ endif()
 # Files
 #
 
-install(FILES README.md CHANGELOG.md DESTINATION ${AASTRA_DOC_DIR})
 install(FILES LICENSE DESTINATION ${AASTRA_DOC_DIR} RENAME copyright)
 
-file(GLOB AASTRA_PAGES CONFIGURE_DEPENDS docs/*.md)
-install(FILES ${AASTRA_PAGES} DESTINATION ${AASTRA_DOC_DIR}/docs)
+# What the pages call contrib/ is in examples/ here, as Debian wants it: one
+# link makes both names true.  What is left behind (tests, tools of the
+# sources) is named, but no link leads there.  test/check_links.py looks.
+function(aastra_page from to)
+  file(READ ${from} text)
+  string(REGEX REPLACE
+    "\\[([^]\n]*)\\]\\((\\.\\./)?(test|modules|contrib/(release|demo|packaging))[^)\n]*\\)"
+    "\\1" text "${text}")
+  file(WRITE ${AASTRA_PKG_DIR}/pages/${to}.new "${text}")
+  configure_file(${AASTRA_PKG_DIR}/pages/${to}.new
+    ${AASTRA_PKG_DIR}/pages/${to} COPYONLY)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${from})
+  get_filename_component(folder ${to} DIRECTORY)
+  install(FILES ${AASTRA_PKG_DIR}/pages/${to}
+    DESTINATION ${AASTRA_DOC_DIR}/${folder})
+endfunction()
 
-foreach(part kamailio raspberry-pi)
-  if(IS_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/contrib/${part})
-    install(DIRECTORY contrib/${part} DESTINATION ${AASTRA_DOC_DIR}/examples
-      USE_SOURCE_PERMISSIONS
-      PATTERN __pycache__ EXCLUDE)
-  endif()
+file(GLOB AASTRA_PAGES RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}
+  CONFIGURE_DEPENDS docs/*.md)
+foreach(page README.md CHANGELOG.md ${AASTRA_PAGES})
+  aastra_page(${CMAKE_CURRENT_SOURCE_DIR}/${page} ${page})
 endforeach()
 
+file(GLOB AASTRA_PICTURES CONFIGURE_DEPENDS docs/*.svg docs/*.png)
+install(FILES ${AASTRA_PICTURES} DESTINATION ${AASTRA_DOC_DIR}/docs)
+
+install(DIRECTORY contrib/kamailio contrib/raspberry-pi
+  DESTINATION ${AASTRA_DOC_DIR}/examples
+  USE_SOURCE_PERMISSIONS
+  PATTERN __pycache__ EXCLUDE)
 install(PROGRAMS contrib/aastractl DESTINATION ${AASTRA_DOC_DIR}/examples)
+
+file(CREATE_LINK examples ${AASTRA_PKG_DIR}/contrib SYMBOLIC)
+install(FILES ${AASTRA_PKG_DIR}/contrib DESTINATION ${AASTRA_DOC_DIR})
 
 # Debian wants these two compressed, in a way that gives the same bytes again
 find_program(GZIP_PROGRAM gzip REQUIRED)
@@ -113,7 +146,7 @@ set(CPACK_PACKAGE_NAME baresip-aastra)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_VENDOR "The baresip-aastra authors")
 set(CPACK_PACKAGE_CONTACT ${AASTRA_MAINTAINER})
-set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS
   OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
@@ -137,11 +170,7 @@ other one, takes calls, subscriptions and lamps along, and comes back by
 itself without a moment in which nobody could call.")
 
 if(CMAKE_CROSSCOMPILING)
-  string(REGEX REPLACE "^arm-linux.*" "armhf" AASTRA_DEB_ARCH
-    "${CMAKE_LIBRARY_ARCHITECTURE}")
-  string(REGEX REPLACE "^aarch64-.*" "arm64" AASTRA_DEB_ARCH
-    "${AASTRA_DEB_ARCH}")
-  set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE ${AASTRA_DEB_ARCH})
+  set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE ${AASTRA_ARCH})
 endif()
 
 string(TOLOWER ${CMAKE_SYSTEM_PROCESSOR} AASTRA_PROCESSOR)
