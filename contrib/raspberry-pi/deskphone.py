@@ -13,6 +13,7 @@ with real pins.
 """
 
 import configparser
+import fcntl
 import json
 import os
 import selectors
@@ -25,6 +26,7 @@ BLINK_S = 0.25
 RETRY_S = 2.0
 POLL_S = 1.0            # ask again: a lamp must not depend on one event
 EV_KEY = 0x01
+EVIOCGRAB = 0x40044590                     # linux/input.h
 INPUT_EVENT = struct.Struct("@llHHi")      # linux/input.h
 
 # keys of a number block and of a keyboard -> what they mean to a phone
@@ -166,6 +168,18 @@ class Keypad:
                 self.number = ""
             else:
                 yield "hangup"
+
+
+def open_keypad(path):
+    """The input device, for us alone: without that its digits would also be
+    typed at the login of the console."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, EVIOCGRAB, 1)
+    except OSError as e:
+        os.close(fd)
+        raise OSError("%s: cannot have it alone: %s" % (path, e)) from None
+    return fd
 
 
 # -- baresip ---------------------------------------------------------------------
@@ -340,7 +354,7 @@ def main(argv):
         chip, low, pins, keys, device, address, number = settings(argv[1])
         lamps = Lamps(Gpiod(chip, list(pins.values()), low) if pins
                       else None, pins)
-        fd = os.open(device, os.O_RDONLY) if device else None
+        fd = open_keypad(device) if device else None
     except (ConfigError, OSError, ImportError) as e:
         print("deskphone: %s" % e, file=sys.stderr)
         return 1

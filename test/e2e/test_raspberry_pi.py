@@ -5,6 +5,7 @@ import importlib.util
 import os
 import socket
 import struct
+import subprocess
 import types
 
 import pytest
@@ -120,6 +121,38 @@ def test_number_has_a_limit():
     pad = deskphone.Keypad()
     assert list(pad.feed(events(*[79] * 500))) == []
     assert list(pad.feed(events(28))) == ["dial " + "1" * 64]
+
+
+def test_keypad_is_ours_alone(tmp_path, monkeypatch):
+    """Its digits must not be typed at the console as well."""
+    device = tmp_path / "event0"
+    device.write_bytes(events(80, 28))
+    asked = []
+    monkeypatch.setattr(deskphone.fcntl, "ioctl",
+                        lambda *args: asked.append(args))
+    fd = deskphone.open_keypad(str(device))
+    try:
+        assert asked == [(fd, 0x40044590, 1)]
+        assert list(deskphone.Keypad().feed(os.read(fd, 4096))) == ["dial 2"]
+    finally:
+        os.close(fd)
+    monkeypatch.undo()
+    with pytest.raises(OSError, match="cannot have it alone"):
+        deskphone.open_keypad(str(device))      # no device at all
+
+
+@pytest.mark.parametrize("unit", ["baresip-deskphone",
+                                  "baresip-deskphone-keys"])
+def test_service(unit):
+    """systemd takes it, and what it may do is little (0 to 100)."""
+    path = os.path.join(PI, unit + ".service")
+    for args in (["verify", "--man=no", path],
+                 ["security", "--offline=true", "--threshold=20", path]):
+        r = subprocess.run(["systemd-analyze", *args], text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           timeout=60, env=dict(os.environ, LANG="C.UTF-8"))
+        assert r.returncode == 0, r.stdout
+        assert args[0] == "security" or not r.stdout, r.stdout
 
 
 class GpiodV1:
