@@ -13,6 +13,7 @@
 #include "request.h"
 #include "utf8.h"
 #include "compat.h"
+#include "timer.h"
 #include "digest.h"
 #include "binding.h"
 
@@ -36,7 +37,7 @@ struct aa_binding {
 	struct aa_digest_state digest;
 	struct aa_req *req;
 	struct aa_conn *conn;
-	struct tmr tmr;         /* refresh                                  */
+	struct aa_tmr tmr;      /* refresh                                  */
 	char *cuser;
 	char *instance;
 	char *registrar;
@@ -90,7 +91,7 @@ static void destructor(void *arg)
 {
 	struct aa_binding *b = arg;
 
-	tmr_cancel(&b->tmr);
+	aa_tmr_cancel(&b->tmr);
 	mem_deref(b->req);
 	mem_deref(b->auth);
 	mem_deref(b->hop);
@@ -229,7 +230,7 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 	b->until   = aa_now_ms() + (uint64_t)b->expires * 1000;
 	b->ok      = true;
 	b->unsure  = false;
-	tmr_start(&b->tmr, refresh_wait(b), refresh_handler, b);
+	aa_tmr_start(&b->tmr, refresh_wait(b), refresh_handler, b);
 }
 
 
@@ -244,7 +245,7 @@ static void gone(struct aa_binding *b, const char *reason,
 	}
 
 	b->leaving = false;
-	tmr_cancel(&b->tmr);
+	aa_tmr_cancel(&b->tmr);
 	b->h(b, AA_BINDING_GONE, reason, 0, msg, b->arg);
 }
 
@@ -361,7 +362,7 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 		return;
 	}
 
-	tmr_cancel(&b->tmr);
+	aa_tmr_cancel(&b->tmr);
 
 	if (!server) {
 		b->ok = false;
@@ -619,7 +620,7 @@ int aa_binding_register(struct aa_binding *b)
 	if (!b || b->leaving)
 		return EINVAL;
 
-	tmr_cancel(&b->tmr);
+	aa_tmr_cancel(&b->tmr);
 	challenges_reset(b);
 
 	return request(b);
@@ -643,7 +644,7 @@ int aa_binding_unregister(struct aa_binding *b)
 	if (b->leaving)
 		return 0;
 
-	tmr_cancel(&b->tmr);
+	aa_tmr_cancel(&b->tmr);
 	b->leaving = true;
 	challenges_reset(b);
 
@@ -689,7 +690,7 @@ void aa_binding_halt(struct aa_binding *b)
 	if (b->req && !b->leaving)
 		b->unsure = true;
 
-	tmr_cancel(&b->tmr);
+	aa_tmr_cancel(&b->tmr);
 	b->req = mem_deref(b->req);
 	b->leaving = false;
 }

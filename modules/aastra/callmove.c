@@ -12,6 +12,7 @@
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
+#include "timer.h"
 #include "flow.h"
 #include "account.h"
 #include "line.h"
@@ -32,7 +33,7 @@ struct attempt {
 	struct aa_line *line;
 	struct ua *ua;
 	struct call *call;      /* NULL once it has failed                  */
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	char *uri;
 	uint32_t moves;         /* of the line, when it was dialled         */
 	uint64_t started;
@@ -45,7 +46,7 @@ static void attempt_destructor(void *arg)
 	struct attempt *a = arg;
 
 	list_unlink(&a->le);
-	tmr_cancel(&a->tmr);
+	aa_tmr_cancel(&a->tmr);
 	mem_deref(a->uri);
 }
 
@@ -125,7 +126,7 @@ void aa_callmove_offer(struct aa_line *line, struct ua *ua, struct call *call)
 	a->started = aa_now_ms();
 	a->again   = line->redialling;
 	list_append(&line->calll, &a->le, a);
-	tmr_start(&a->tmr, UNANSWERED_MS, unanswered_handler, a);
+	aa_tmr_start(&a->tmr, UNANSWERED_MS, unanswered_handler, a);
 }
 
 
@@ -184,7 +185,7 @@ void aa_callmove_closed(struct aa_line *line, const struct call *call,
 	}
 
 	/* it failed before the line knew that its server is dead */
-	tmr_start(&a->tmr, line->cfg.transaction_timer + WAIT_MS,
+	aa_tmr_start(&a->tmr, line->cfg.transaction_timer + WAIT_MS,
 		  give_up_handler, a);
 	if (a->moves != line->moves)
 		aa_line_kick(line);

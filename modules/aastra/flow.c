@@ -31,6 +31,7 @@
 #include "request.h"
 #include "utf8.h"
 #include "compat.h"
+#include "timer.h"
 #include "resolve.h"
 #include "tlsguard.h"
 #include "mapping.h"
@@ -89,8 +90,8 @@ struct aa_flow {
 	struct sip_keepalive *ka;
 	struct sip_dialog *dlg;
 	struct aa_req *req;
-	struct tmr tmr;         /* next check, or next try                  */
-	struct tmr tmr_pong;
+	struct aa_tmr tmr;      /* next check, or next try                  */
+	struct aa_tmr tmr_pong;
 	uint64_t sent;          /* when the OPTIONS in flight was sent [us] */
 	uint64_t pinged;        /* the same of the CRLF                     */
 	uint64_t asked;         /* the same of the name server              */
@@ -131,8 +132,8 @@ static void flow_destructor(void *arg)
 	struct aa_flow *flow = arg;
 
 	list_unlink(&flow->le);
-	tmr_cancel(&flow->tmr);
-	tmr_cancel(&flow->tmr_pong);
+	aa_tmr_cancel(&flow->tmr);
+	aa_tmr_cancel(&flow->tmr_pong);
 	mem_deref(flow->req);
 	mem_deref(flow->dlg);
 	mem_deref(flow->ka);
@@ -199,8 +200,8 @@ static uint64_t backoff(const struct aa_flow *flow)
 
 static void flow_stop(struct aa_flow *flow)
 {
-	tmr_cancel(&flow->tmr);
-	tmr_cancel(&flow->tmr_pong);
+	aa_tmr_cancel(&flow->tmr);
+	aa_tmr_cancel(&flow->tmr_pong);
 	flow->req = mem_deref(flow->req);
 	flow->ka  = mem_deref(flow->ka);
 	flow->resolve = mem_deref(flow->resolve);
@@ -287,7 +288,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 	str_ncpy(flow->reason, reason, sizeof(flow->reason));
 
 	if ((flow->keep || flow->state != AA_FLOW_DOWN) && next_target(flow)) {
-		tmr_start(&flow->tmr, 0, probe_handler, flow);
+		aa_tmr_start(&flow->tmr, 0, probe_handler, flow);
 		if (flow->state == AA_FLOW_UP)
 			state_set(flow, AA_FLOW_CONNECTING);
 		notify(flow);
@@ -298,7 +299,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 
 	wait = backoff(flow);
 	wait = MAX(wait, (uint64_t)retry_after * 1000);
-	tmr_start(&flow->tmr, wait, probe_handler, flow);
+	aa_tmr_start(&flow->tmr, wait, probe_handler, flow);
 
 	if (flow->state != AA_FLOW_DOWN) {
 		state_set(flow, AA_FLOW_DOWN);
@@ -327,7 +328,7 @@ static void via_lost(struct aa_flow *flow)
 {
 	flow_stop(flow);
 	flow->successes = 0;
-	tmr_start(&flow->tmr, VIA_WAIT_MS, probe_handler, flow);
+	aa_tmr_start(&flow->tmr, VIA_WAIT_MS, probe_handler, flow);
 
 	if (flow->state == AA_FLOW_UP) {
 		state_set(flow, AA_FLOW_CONNECTING);
@@ -343,7 +344,7 @@ static void keepalive_handler(int err, void *arg)
 
 	/* the kernel closes what does not acknowledge; else it is at once */
 	witness(flow, connection_name(flow), err != ETIMEDOUT ? 0 :
-		tmr_isrunning(&flow->tmr_pong) ? flow->pinged :
+		aa_tmr_isrunning(&flow->tmr_pong) ? flow->pinged :
 		flow->req ? flow->sent : 0);
 
 	/* the socket is gone already; its number may be another's by now */
@@ -379,7 +380,7 @@ static void schedule_check(struct aa_flow *flow)
 		interval = MIN(interval, flow->flow_timer);
 
 	/* RFC 5626 4.4: between 80 and 100 % of it, by chance */
-	tmr_start(&flow->tmr,
+	aa_tmr_start(&flow->tmr,
 		  (uint64_t)interval * (800 + rand_u16() % 201),
 		  probe_handler, flow);
 }
@@ -503,7 +504,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 			schedule_check(flow);
 	}
 	else {
-		tmr_cancel(&flow->tmr);
+		aa_tmr_cancel(&flow->tmr);
 	}
 
 	flow->failures = 0;
@@ -661,7 +662,7 @@ static int options_send(struct aa_flow *flow)
 
 static void ponged(struct aa_flow *flow)
 {
-	tmr_cancel(&flow->tmr_pong);
+	aa_tmr_cancel(&flow->tmr_pong);
 	++flow->successes;
 	flow->failures = 0;
 	notify(flow);
@@ -703,7 +704,7 @@ static int crlf_send(struct aa_flow *flow)
 		return err;
 
 	/* the interval may be shorter than the transaction timer */
-	if (tmr_isrunning(&flow->tmr_pong)) {
+	if (aa_tmr_isrunning(&flow->tmr_pong)) {
 		if (received == flow->received)
 			return 0;
 
@@ -726,7 +727,7 @@ static int crlf_send(struct aa_flow *flow)
 	if (err)
 		return err;
 
-	tmr_start(&flow->tmr_pong, flow->transaction, pong_handler, flow);
+	aa_tmr_start(&flow->tmr_pong, flow->transaction, pong_handler, flow);
 
 	return 0;
 }
@@ -812,7 +813,7 @@ static void check_start(struct aa_flow *flow)
 	}
 
 	if (flow->via && !aa_flow_ready(flow->via)) {
-		tmr_start(&flow->tmr, VIA_WAIT_MS, probe_handler, flow);
+		aa_tmr_start(&flow->tmr, VIA_WAIT_MS, probe_handler, flow);
 		return;
 	}
 
@@ -1152,7 +1153,7 @@ void aa_flow_probe(struct aa_flow *flow)
 	if (!flow || flow->state == AA_FLOW_IDLE || flow->req)
 		return;
 
-	tmr_start(&flow->tmr, 0, probe_handler, flow);
+	aa_tmr_start(&flow->tmr, 0, probe_handler, flow);
 }
 
 
@@ -1221,7 +1222,7 @@ void aa_flow_reset(struct aa_flow *flow)
 	sa_init(&flow->mapped, AF_UNSPEC);
 	flow->failures = 0;
 	state_set(flow, AA_FLOW_CONNECTING);
-	tmr_start(&flow->tmr, 0, probe_handler, flow);
+	aa_tmr_start(&flow->tmr, 0, probe_handler, flow);
 	notify(flow);
 }
 
@@ -1483,7 +1484,7 @@ uint64_t aa_flow_retry_in(const struct aa_flow *flow)
 	if (!flow || flow->state != AA_FLOW_DOWN)
 		return 0;
 
-	return tmr_get_expire(&flow->tmr);
+	return aa_tmr_expire(&flow->tmr);
 }
 
 

@@ -73,7 +73,7 @@ struct farewell {
 	struct aa_binding *b;
 	struct aa_flow_user *user;
 	struct sip *sip;        /* keeps baresip's exit waiting for it      */
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	char *authuser;
 	char *authpass;
 };
@@ -104,8 +104,8 @@ static void line_destructor(void *arg)
 	size_t i, j;
 
 	list_unlink(&line->le);
-	tmr_cancel(&line->tmr);
-	tmr_cancel(&line->tmr_now);
+	aa_tmr_cancel(&line->tmr);
+	aa_tmr_cancel(&line->tmr_now);
 	list_flush(&line->calll);
 	mem_deref(line->subs);
 	mem_deref(line->cur);
@@ -136,7 +136,7 @@ void aa_line_kick(struct aa_line *line)
 	if (!line || line->ended)
 		return;
 
-	tmr_start(&line->tmr_now, 0, now_handler, line);
+	aa_tmr_start(&line->tmr_now, 0, now_handler, line);
 }
 
 
@@ -163,13 +163,13 @@ static void flow_handler(struct aa_flow *flow, void *arg)
 	}
 
 	/* it will look anyway */
-	if (tmr_isrunning(&line->tmr_now))
+	if (aa_tmr_isrunning(&line->tmr_now))
 		return;
 
 	slot = MAX(phone->look_slot, now - LOOK_BURST * LOOK_MS);
 	phone->look_slot = slot + LOOK_MS;
 
-	tmr_start(&line->tmr_now, slot > now ? slot - now : 0, now_handler,
+	aa_tmr_start(&line->tmr_now, slot > now ? slot - now : 0, now_handler,
 		  line);
 }
 
@@ -2424,10 +2424,10 @@ static void schedule(struct aa_line *line, uint64_t now)
 	}
 
 	if (at)
-		tmr_start(&line->tmr, at > later ? at - later : 0,
+		aa_tmr_start(&line->tmr, at > later ? at - later : 0,
 			  timer_handler, line);
 	else
-		tmr_cancel(&line->tmr);
+		aa_tmr_cancel(&line->tmr);
 }
 
 
@@ -2715,7 +2715,7 @@ static void farewell_destructor(void *arg)
 	struct farewell *fw = arg;
 
 	list_unlink(&fw->le);
-	tmr_cancel(&fw->tmr);
+	aa_tmr_cancel(&fw->tmr);
 	mem_deref(fw->b);
 	mem_deref(fw->user);
 	mem_deref(fw->authuser);
@@ -2736,7 +2736,7 @@ static void farewell_said(void *arg)
 {
 	struct farewell *fw = arg;
 
-	tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
+	aa_tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
 	fw->b   = mem_deref(fw->b);
 	fw->sip = mem_deref(fw->sip);
 }
@@ -2753,7 +2753,7 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 	(void)retry_after;
 	(void)msg;
 
-	tmr_start(&fw->tmr, 0, farewell_said, fw);
+	aa_tmr_start(&fw->tmr, 0, farewell_said, fw);
 }
 
 
@@ -2849,7 +2849,7 @@ static void flows_linger(struct aa_line *line)
 			aa_flow_user_take(user, farewell_flow_handler, fw);
 			fw->user = user;
 			line->user[role][rank] = NULL;
-			tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
+			aa_tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
 			list_append(&line->phone->farewelll, &fw->le, fw);
 		}
 	}
@@ -2951,8 +2951,8 @@ int aa_line_replace(struct aa_line **linep, struct aa_line *old,
 		line->mode = old->mode;
 
 	old->ended = true;
-	tmr_cancel(&old->tmr);
-	tmr_cancel(&old->tmr_now);
+	aa_tmr_cancel(&old->tmr);
+	aa_tmr_cancel(&old->tmr_now);
 	list_unlink(&old->le);
 	line->old = old;
 

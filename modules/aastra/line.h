@@ -10,6 +10,7 @@
 #include "config.h"
 #include "journal.h"
 #include "news.h"
+#include "timer.h"
 
 struct aa_line;
 struct aa_account;
@@ -114,8 +115,8 @@ struct aa_line {
 	struct list leavel;     /**< being left (struct aa_path)            */
 	struct list idlel;      /**< not in use now (struct aa_path)        */
 
-	struct tmr tmr;         /**< something is to be done, or will be    */
-	struct tmr tmr_now;     /**< something is to be done now            */
+	struct aa_tmr tmr;      /**< something is to be done, or will be    */
+	struct aa_tmr tmr_now;  /**< something is to be done now            */
 	uint64_t fault_at;      /**< when the path in force failed          */
 	uint64_t lost_at;       /**< since when it is not registered, or 0  */
 	char fault[160];        /**< what was seen                          */

@@ -11,6 +11,7 @@
  */
 #include <string.h>
 #include <re.h>
+#include "timer.h"
 #include "mapping.h"
 
 
@@ -26,8 +27,8 @@ struct aa_mapping {
 	struct udp_helper *uh;
 	struct sa dst;
 	uint8_t tid[STUN_TID_SIZE];
-	struct tmr tmr;
-	struct tmr tmr_again;
+	struct aa_tmr tmr;
+	struct aa_tmr tmr_again;
 	uint32_t rto;
 	aa_mapping_h *h;
 	void *arg;
@@ -38,8 +39,8 @@ static void destructor(void *arg)
 {
 	struct aa_mapping *m = arg;
 
-	tmr_cancel(&m->tmr);
-	tmr_cancel(&m->tmr_again);
+	aa_tmr_cancel(&m->tmr);
+	aa_tmr_cancel(&m->tmr_again);
 
 	/* The socket holds the helper too, unless it is gone.  Holding the
 	   socket instead would keep its port from being opened again. */
@@ -54,8 +55,8 @@ static void answer(struct aa_mapping *m, int err, const struct sa *mapped)
 {
 	aa_mapping_h *h = m->h;
 
-	tmr_cancel(&m->tmr);
-	tmr_cancel(&m->tmr_again);
+	aa_tmr_cancel(&m->tmr);
+	aa_tmr_cancel(&m->tmr_again);
 	m->h = NULL;
 
 	if (h)
@@ -129,7 +130,7 @@ static void again_handler(void *arg)
 	struct aa_mapping *m = arg;
 
 	m->rto *= 2;
-	tmr_start(&m->tmr_again, m->rto, again_handler, m);
+	aa_tmr_start(&m->tmr_again, m->rto, again_handler, m);
 
 	/* what cannot be sent is like what is lost: time will tell */
 	(void)ask(m);
@@ -188,8 +189,8 @@ int aa_mapping_ask(struct aa_mapping **mp, struct sip *sip,
 	if (err)
 		goto out;
 
-	tmr_start(&m->tmr, timeout, timeout_handler, m);
-	tmr_start(&m->tmr_again, m->rto, again_handler, m);
+	aa_tmr_start(&m->tmr, timeout, timeout_handler, m);
+	aa_tmr_start(&m->tmr_again, m->rto, again_handler, m);
 
  out:
 	if (err)

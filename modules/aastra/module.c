@@ -27,6 +27,7 @@
 #include "whitelist.h"
 #include "localport.h"
 #include "seen.h"
+#include "timer.h"
 #include "metrics.h"
 #include "history.h"
 #include "module.h"
@@ -874,6 +875,7 @@ static int module_close(void)
 	aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	aa_tlsguard_close();
 	aa_localport_close();
+	aa_tmr_close();
 
 	return 0;
 }

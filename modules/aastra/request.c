@@ -18,6 +18,7 @@
 #include <re.h>
 #include "tlsguard.h"
 #include "compat.h"
+#include "timer.h"
 #include "request.h"
 
 
@@ -32,7 +33,7 @@ struct aa_req {
 	struct aa_req **reqp;
 	struct sip_request *req;
 	struct mbuf *mb;        /* what libre would retransmit              */
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	aa_send_h *sendh;
 	sip_resp_h *resph;
 	void *arg;
@@ -43,7 +44,7 @@ static void destructor(void *arg)
 {
 	struct aa_req *r = arg;
 
-	tmr_cancel(&r->tmr);
+	aa_tmr_cancel(&r->tmr);
 
 	if (r->reqp)
 		*r->reqp = NULL;
@@ -57,7 +58,7 @@ static void complete(struct aa_req *r, int err, const struct sip_msg *msg)
 {
 	sip_resp_h *resph = r->resph;
 
-	tmr_cancel(&r->tmr);
+	aa_tmr_cancel(&r->tmr);
 
 	if (r->reqp) {
 		*r->reqp = NULL;
@@ -246,7 +247,7 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 		}
 	}
 
-	tmr_start(&r->tmr, prm->timeout, timeout_handler, r);
+	aa_tmr_start(&r->tmr, prm->timeout, timeout_handler, r);
 
 	r->reqp = reqp;
 	*reqp = r;

@@ -24,6 +24,7 @@
 #include <re.h>
 #include "utf8.h"
 #include "compat.h"
+#include "timer.h"
 #include "digest.h"
 #include "request.h"
 #include "config.h"
@@ -111,7 +112,7 @@ struct leg {
 	struct sip_auth *auth;  /* the path's, or one of its own            */
 	struct aa_req *req;
 	struct aa_notify *notify;
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	struct job job;
 	char *event;
 	char *contact;          /* URI as it was sent                       */
@@ -147,7 +148,7 @@ struct sub {
 	struct aa_subs *subs;
 	struct leg *leg;
 	struct list oldl;
-	struct tmr tmr;         /* next try                                 */
+	struct aa_tmr tmr;      /* next try                                 */
 	struct job job;
 	char *event;
 	char *key;              /* as it was asked for, "" for the own AOR  */
@@ -178,9 +179,9 @@ struct aa_subs {
 	struct list leavel;
 	struct list orphanl;
 	struct list jobl;
-	struct tmr tmr;         /* jobs                                     */
-	struct tmr tmr_end;
-	struct tmr tmr_settled;
+	struct aa_tmr tmr;      /* jobs                                     */
+	struct aa_tmr tmr_end;
+	struct aa_tmr tmr_settled;
 	sip_auth_h *authh;
 	aa_subs_h *h;
 	void *arg;
@@ -232,7 +233,7 @@ static void leg_destructor(void *arg)
 
 	list_unlink(&leg->le);
 	list_unlink(&leg->job.le);
-	tmr_cancel(&leg->tmr);
+	aa_tmr_cancel(&leg->tmr);
 	mem_deref(leg->req);
 	mem_deref(leg->auth);
 	mem_deref(leg->dlg);
@@ -264,7 +265,7 @@ static void sub_destructor(void *arg)
 
 	list_unlink(&sub->le);
 	list_unlink(&sub->job.le);
-	tmr_cancel(&sub->tmr);
+	aa_tmr_cancel(&sub->tmr);
 	mem_deref(sub->leg);
 	list_flush(&sub->oldl);
 	list_flush(&sub->lampl);
@@ -282,9 +283,9 @@ static void subs_destructor(void *arg)
 	struct aa_subs *subs = arg;
 
 	list_unlink(&subs->le);
-	tmr_cancel(&subs->tmr);
-	tmr_cancel(&subs->tmr_end);
-	tmr_cancel(&subs->tmr_settled);
+	aa_tmr_cancel(&subs->tmr);
+	aa_tmr_cancel(&subs->tmr_end);
+	aa_tmr_cancel(&subs->tmr_settled);
 	list_flush(&subs->subl);
 	list_flush(&subs->leavel);
 	list_flush(&subs->orphanl);
@@ -357,7 +358,7 @@ static void jobs_run(void *arg)
 		    !subs->ended && job->h == begin) {
 			path->opening = true;
 			job->h(job->arg);
-			tmr_start(&subs->tmr, OPEN_MS, jobs_run, subs);
+			aa_tmr_start(&subs->tmr, OPEN_MS, jobs_run, subs);
 			return;
 		}
 
@@ -365,7 +366,7 @@ static void jobs_run(void *arg)
 	}
 
 	if (!list_isempty(&subs->jobl))
-		tmr_start(&subs->tmr, every, jobs_run, subs);
+		aa_tmr_start(&subs->tmr, every, jobs_run, subs);
 }
 
 
@@ -380,7 +381,7 @@ static void path_open(struct path *path)
 	path->opened = true;
 
 	if (path == subs->path && path->opening && !subs->suspended)
-		tmr_start(&subs->tmr, 0, jobs_run, subs);
+		aa_tmr_start(&subs->tmr, 0, jobs_run, subs);
 }
 
 
@@ -392,8 +393,8 @@ static void job_add(struct aa_subs *subs, struct job *job, job_h *h,
 	job->arg = arg;
 	list_append(&subs->jobl, &job->le, job);
 
-	if (!tmr_isrunning(&subs->tmr) && !subs->suspended)
-		tmr_start(&subs->tmr, 0, jobs_run, subs);
+	if (!aa_tmr_isrunning(&subs->tmr) && !subs->suspended)
+		aa_tmr_start(&subs->tmr, 0, jobs_run, subs);
 }
 
 
@@ -517,12 +518,12 @@ static void settle(struct aa_subs *subs)
 {
 	if (subs->ended) {
 		if (list_isempty(&subs->leavel))
-			tmr_start(&subs->tmr_end, 0, end_handler, subs);
+			aa_tmr_start(&subs->tmr_end, 0, end_handler, subs);
 		return;
 	}
 
 	if (!aa_subs_leaving(subs))
-		tmr_start(&subs->tmr_settled, 0, settled_handler, subs);
+		aa_tmr_start(&subs->tmr_settled, 0, settled_handler, subs);
 }
 
 
@@ -878,7 +879,7 @@ static void try_again(struct sub *sub, uint64_t wait)
 {
 	struct aa_subs *subs = sub->subs;
 
-	tmr_cancel(&sub->tmr);
+	aa_tmr_cancel(&sub->tmr);
 	list_unlink(&sub->job.le);
 	sub->retry_at = 0;
 
@@ -891,7 +892,7 @@ static void try_again(struct sub *sub, uint64_t wait)
 	}
 
 	sub->retry_at = aa_now_ms() + wait;
-	tmr_start(&sub->tmr, wait, retry_handler, sub);
+	aa_tmr_start(&sub->tmr, wait, retry_handler, sub);
 }
 
 
@@ -1114,7 +1115,7 @@ static void leg_timer(void *arg)
 	if (!leg->spoken && leg->notify_by)
 		at = MIN(at, leg->notify_by);
 
-	tmr_start(&leg->tmr, at - now, leg_timer, leg);
+	aa_tmr_start(&leg->tmr, at - now, leg_timer, leg);
 }
 
 
@@ -1326,7 +1327,7 @@ static void begin(void *arg)
 
 	sub->leg = mem_deref(sub->leg);
 	sub->retry_at = 0;
-	tmr_cancel(&sub->tmr);
+	aa_tmr_cancel(&sub->tmr);
 
 	/* there was no memory for it */
 	if (!sub->target && target_set(sub)) {
@@ -1381,7 +1382,7 @@ static void orphan(struct leg *leg)
 
 	list_unlink(&leg->le);
 	list_unlink(&leg->job.le);
-	tmr_cancel(&leg->tmr);
+	aa_tmr_cancel(&leg->tmr);
 	leg->req = mem_deref(leg->req);
 	leg->sub = NULL;
 
@@ -1396,7 +1397,7 @@ static void orphan(struct leg *leg)
 
 	leg->leaving = true;
 	list_append(&subs->orphanl, &leg->le, leg);
-	tmr_start(&leg->tmr, leg->until - now, orphan_expired, leg);
+	aa_tmr_start(&leg->tmr, leg->until - now, orphan_expired, leg);
 }
 
 
@@ -1428,7 +1429,7 @@ static void farewell_send(void *arg)
 		return;
 	}
 
-	tmr_start(&leg->tmr, FAREWELL_MS, farewell_timeout, leg);
+	aa_tmr_start(&leg->tmr, FAREWELL_MS, farewell_timeout, leg);
 }
 
 
@@ -1451,7 +1452,7 @@ static void leave(struct leg *leg)
 
 	leg->leaving = true;
 	leg->req = mem_deref(leg->req);
-	tmr_cancel(&leg->tmr);
+	aa_tmr_cancel(&leg->tmr);
 	list_append(&subs->leavel, &leg->le, leg);
 	job_add(subs, &leg->job, farewell_send, leg);
 }
@@ -1472,7 +1473,7 @@ static void farewell_response(struct leg *leg, int err,
 	leg->answered = true;
 
 	/* 481: there is nothing to wait for */
-	tmr_start(&leg->tmr, leg->terminated || msg->scode >= 300 ? 0
+	aa_tmr_start(&leg->tmr, leg->terminated || msg->scode >= 300 ? 0
 		  : LINGER_MS, leg_free, leg);
 }
 
@@ -1536,7 +1537,7 @@ static void leave_behind(struct leg *leg, bool works)
 			leave(list_ledata(list_head(&sub->oldl)));
 
 		list_append(&sub->oldl, &leg->le, leg);
-		tmr_start(&leg->tmr, KEEP_OLD_MS, old_timeout, leg);
+		aa_tmr_start(&leg->tmr, KEEP_OLD_MS, old_timeout, leg);
 	}
 }
 
@@ -1981,7 +1982,7 @@ static void notify(struct leg *leg, const struct sip_msg *msg)
 
 		leg->terminated = true;
 		if (leg->answered)
-			tmr_start(&leg->tmr, 0, leg_free, leg);
+			aa_tmr_start(&leg->tmr, 0, leg_free, leg);
 		return;
 	}
 
@@ -2295,7 +2296,7 @@ static void sub_move(struct sub *sub, bool works, bool first)
 	struct aa_subs *subs = sub->subs;
 	int err;
 
-	tmr_cancel(&sub->tmr);
+	aa_tmr_cancel(&sub->tmr);
 	list_unlink(&sub->job.le);
 	sub->retry_at = 0;
 	sub->failures = 0;
@@ -2363,7 +2364,7 @@ int aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *prm)
 
 	/* not later than the rest of the move */
 	if (!list_isempty(&subs->jobl)) {
-		tmr_cancel(&subs->tmr);
+		aa_tmr_cancel(&subs->tmr);
 		jobs_run(subs);
 	}
 
@@ -2385,19 +2386,19 @@ void aa_subs_suspend(struct aa_subs *subs)
 		return;
 
 	subs->suspended = true;
-	tmr_cancel(&subs->tmr);
+	aa_tmr_cancel(&subs->tmr);
 
 	for (le = list_head(&subs->subl); le; le = le->next) {
 		struct sub *sub = le->data;
 
-		tmr_cancel(&sub->tmr);
+		aa_tmr_cancel(&sub->tmr);
 		list_unlink(&sub->job.le);
 		sub->retry_at = 0;
 		sub->moving   = false;
 
 		if (sub->leg) {
 			list_unlink(&sub->leg->job.le);
-			tmr_cancel(&sub->leg->tmr);
+			aa_tmr_cancel(&sub->leg->tmr);
 			sub->leg->req = mem_deref(sub->leg->req);
 			if (!sip_dialog_established(sub->leg->dlg))
 				sub->leg = mem_deref(sub->leg);
@@ -2501,7 +2502,7 @@ void aa_subs_end(struct aa_subs *subs, struct list *farewelll)
 
 	list_flush(&subs->subl);
 	list_flush(&subs->orphanl);
-	tmr_cancel(&subs->tmr_settled);
+	aa_tmr_cancel(&subs->tmr_settled);
 
 	if (list_isempty(&subs->leavel)) {
 		mem_deref(subs);
@@ -2509,9 +2510,9 @@ void aa_subs_end(struct aa_subs *subs, struct list *farewelll)
 	}
 
 	list_append(farewelll, &subs->le, subs);
-	tmr_start(&subs->tmr_end, FAREWELL_MS, end_handler, subs);
+	aa_tmr_start(&subs->tmr_end, FAREWELL_MS, end_handler, subs);
 
-	tmr_cancel(&subs->tmr);
+	aa_tmr_cancel(&subs->tmr);
 	jobs_run(subs);
 }
 

@@ -21,19 +21,21 @@
 #include <re.h>
 
 
-static void warped_start(struct tmr *tmr, uint64_t delay, tmr_h *th,
+#include "timer.h"
+
+
+static void warped_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *th,
 			 void *arg)
 	__attribute__((noinline));
 
-/* the module's own timers, and no others */
-#define real_tmr_start(tmr, delay, th, arg) tmr_start(tmr, delay, th, arg)
-static void plain_start(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg)
+/* the timers of what is tested, and no others */
+static void plain_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *th,
+			void *arg)
 {
-	real_tmr_start(tmr, delay, th, arg);
+	aa_tmr_start(tmr, delay, th, arg);
 }
 
-#undef tmr_start
-#define tmr_start(tmr, delay, th, arg) warped_start(tmr, delay, th, arg)
+#define aa_tmr_start(tmr, delay, th, arg) warped_start(tmr, delay, th, arg)
 
 #include "../../modules/aastra/subscription.c"
 #include "tlsguard.h"
@@ -168,7 +170,14 @@ uint64_t aa_now_ms(void)
 }
 
 
-static void warped_start(struct tmr *tmr, uint64_t delay, tmr_h *th,
+/* timer.c's clock, which is not warped */
+uint64_t aa_now_us(void)
+{
+	return clock_ms() * 1000;
+}
+
+
+static void warped_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *th,
 			 void *arg)
 {
 	plain_start(tmr, (delay + t.warp - 1) / t.warp, th, arg);
@@ -651,7 +660,7 @@ static void poll_handler(void *arg)
 		return;
 	}
 
-	plain_start(tmr, 1, poll_handler, tmr);
+	tmr_start(tmr, 1, poll_handler, tmr);
 }
 
 
@@ -681,8 +690,8 @@ static bool run(bool (*cond)(const void *), const void *arg, unsigned ms)
 	t.cond     = cond;
 	t.cond_arg = arg;
 	t.timeout  = false;
-	plain_start(&poll, 0, poll_handler, &poll);
-	plain_start(&end, cond == never ? ms : 10 * ms, timeout_cb, NULL);
+	tmr_start(&poll, 0, poll_handler, &poll);
+	tmr_start(&end, cond == never ? ms : 10 * ms, timeout_cb, NULL);
 	(void)re_main(NULL);
 	tmr_cancel(&poll);
 	tmr_cancel(&end);
