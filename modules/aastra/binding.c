@@ -21,6 +21,7 @@
 enum {
 	REASON_SIZE        = 128,
 	CHALLENGES_MAX     = 4, /* proxy and registrar, each once stale     */
+	BRIEF_MAX          = 3, /* 423 upon 423                             */
 	CHALLENGED_BY_REGISTRAR = 1,
 	CHALLENGED_BY_PROXY     = 2,
 	MATCHING_HOST       = 1, /* of `sip contact matching`               */
@@ -57,7 +58,6 @@ struct aa_binding {
 	void *arg;
 	unsigned regid;
 	uint32_t want_expires;
-	uint32_t min_expires;   /* from a 423                               */
 	uint32_t expires;       /* granted                                  */
 	uint32_t renewal;
 	uint32_t transaction;
@@ -66,6 +66,7 @@ struct aa_binding {
 	char mac[16];           /* the same, empty: not                     */
 	uint32_t challenges;    /* answered in this exchange                */
 	unsigned challenged;    /* by whom, in this exchange                */
+	uint32_t brief;         /* 423s in this exchange                    */
 	uint32_t requests;
 	uint64_t until;         /* when it expires, aa_now_ms()             */
 	bool sent;              /* a REGISTER that may make it was sent     */
@@ -306,12 +307,15 @@ static int authenticate(struct aa_binding *b, const struct sip_msg *msg)
 
 	b->challenged |= by;
 	++b->challenges;
-	if (by == CHALLENGED_BY_REGISTRAR)
-		challenge_keep(b, msg);
 
+	/* takes out of the message what cannot be answered: what is kept is
+	   the challenge that was */
 	err = aa_digest_answer(&b->digest, b->auth, msg);
 	if (err)
 		return err;
+
+	if (by == CHALLENGED_BY_REGISTRAR)
+		challenge_keep(b, msg);
 
 	return request(b);
 }
@@ -321,6 +325,7 @@ static void challenges_reset(struct aa_binding *b)
 {
 	b->challenged = 0;
 	b->challenges = 0;
+	b->brief      = 0;
 	b->digest.why[0] = '\0';
 }
 
@@ -334,9 +339,10 @@ static bool interval_too_brief(struct aa_binding *b, const struct sip_msg *msg)
 		return false;
 
 	min_expires = pl_u32(&hdr->val);
-	if (min_expires <= b->want_expires)
+	if (min_expires <= b->want_expires || b->brief >= BRIEF_MAX)
 		return false;
 
+	++b->brief;
 	b->want_expires = min_expires;
 
 	return true;
@@ -847,7 +853,7 @@ int aa_binding_auth_from(struct aa_binding *b, const struct aa_binding *from)
 		goto out;
 
 	sip_auth_reset(b->auth);
-	err = sip_auth_authenticate(b->auth, msg);
+	err = aa_digest_answer(&b->digest, b->auth, msg);
 	if (err) {
 		sip_auth_reset(b->auth);
 		goto out;

@@ -111,23 +111,30 @@ static int files_alloc(struct files **fsp, const char *url, size_t len)
 }
 
 
-/* A URL as it may be shown: without name and password */
+/*
+ * A URL as it may be shown: without name and password
+ *
+ * A password may have a character in it that it must not have there, which
+ * ends the host too soon: then too much is left out, and nothing secret shown.
+ */
 static int print_url(struct re_printf *pf, const char *url)
 {
 	const char *host = strstr(url, "://");
-	const char *end, *at;
+	const char *at;
+	size_t len;
 
 	if (!host)
 		return 0;
 
 	host += 3;
-	end = host + strcspn(host, "/?#");
+	len = strcspn(host, "/?#");
 
-	for (at = end; at > host && *at != '@'; at--)
-		;
+	at = strrchr(host, '@');
+	if (at && (at < host + len || memchr(host, ':', len)))
+		return re_hprintf(pf, "%b%s", url, (size_t)(host - url),
+				  at + 1);
 
-	return re_hprintf(pf, "%b%s", url, (size_t)(host - url),
-			  *at == '@' ? at + 1 : host);
+	return re_hprintf(pf, "%s", url);
 }
 
 

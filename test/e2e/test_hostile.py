@@ -37,17 +37,18 @@ def guarded(*challenges, scode=401, right=lambda r: r.right(PASSWORD)):
     return handler
 
 
-def phone_of(lab, handlers, transport="udp", config=(), **kw):
+ROLES = ("outbound_proxy", "proxy_ip", "registrar_ip")
+
+
+def phone_of(lab, handlers, transport="udp", config=(), roles=ROLES, **kw):
     """A line with a fake server as primary, and one as backup."""
     fakes = [Fake(host, h).start()
              for host, h in zip((lab.primary, lab.backup), handlers)]
     lab.others += fakes
     phone = lab.baresip(
         lab.account(100, via=lab.primary, transport=transport), aastra=True,
-        config=["sip_backup_outbound_proxy " + lab.backup.ip,
-                "sip_backup_proxy_ip " + lab.backup.ip,
-                "sip_backup_registrar_ip " + lab.backup.ip, *FAST, *config],
-        **kw)
+        config=[*("sip_backup_%s %s" % (role, lab.backup.ip)
+                  for role in roles), *FAST, *config], **kw)
     return phone, fakes
 
 
@@ -121,6 +122,41 @@ def test_endless_401(lab, stale):
     assert n <= 5 if stale else n == 2
     lab.never(lambda: len(fakes[0].got("REGISTER")) > n, 1.0,
               "another REGISTER")
+
+
+@parallel
+def test_endless_423(lab):
+    """An interval that is too brief again and again: asked for longer ones a
+    few times, and then refused."""
+    def handler(r):
+        if r.method != "REGISTER":
+            return usual(r)
+        expires = re.search(r"expires=(\d+)", r.header("contact"))[1]
+        return r.answer(423, "Interval Too Brief",
+                        "Min-Expires: %d" % (int(expires) + 1))
+    phone, fakes = phone_of(lab, [handler, handler])
+    lab.until(lambda: [h for h in phone.state(1)["history"]
+                       if h["event"] == "refused"], 5, "refused")
+    n = len(fakes[0].got("REGISTER"))
+    assert n <= 6
+    lab.never(lambda: len(fakes[0].got("REGISTER")) > n, 1.0,
+              "another REGISTER")
+
+
+@parallel
+def test_known_nonce(lab):
+    """The nonce that is answered before it is asked for is that of the
+    challenge that was answered, and not of the one that could not be."""
+    handler = guarded(chall(qop="auth-int", nonce="other"),
+                      chall(nonce="right"))
+    phone, fakes = phone_of(lab, [handler, handler],
+                            roles=["outbound_proxy"])
+    lab.until(lambda: service(phone) == PRIMARY, 5, "on the primary")
+    phone.cmd("aastra_failover 1")
+    lab.until(lambda: service(phone) == BACKUP, 5, "on the backup")
+    assert answered(fakes[1])
+    assert {c["nonce"] for f in fakes for r in answered(f)
+            for c in r.credentials()} == {"right"}
 
 
 @parallel
