@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+"""Write the figures of the memory tests into docs/results.md, into a section
+of their own.
+
+    pytest test/e2e/test_memory.py --all-rows --figures memory.json
+    test/e2e/write_memory.py memory.json
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+TEST = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, TEST)
+
+from section import replace  # noqa: E402
+
+WHAT = {"start": "the start of the phone",
+        "life": "a failover, a failback, all commands, moves by hand, a line "
+                "more and less, the module loaded again",
+        "move": "a failover and a failback"}
+
+
+def main():
+    rows = []
+    for path in sys.argv[1:]:
+        with open(path) as f:
+            rows += json.load(f)["memory"]
+    commit = subprocess.run(["git", "-C", TEST, "rev-parse", "--short",
+                             "HEAD"], capture_output=True, text=True)
+    text = ["## Memory that runs out", "",
+            "Written by `test/e2e/write_memory.py`. Allocations of the module, "
+            "its own and those that libre, libexpat and",
+            "OpenSSL make for it, fail one at a time; after each the line has "
+            "to be well again, or its log to say why",
+            "not, and at the end of the phone nothing may be left.", "",
+            "| during | places that allocate | allocations | made to fail | "
+            "said so, and went on without | crashed, lost or stuck |",
+            "|---|---|---|---|---|---|"]
+    for x in rows:
+        text.append("| %s | %d | %d | %d | %d | %d |" % (
+            WHAT[x["what"]], x["places"], x["allocations"], x["tried"],
+            x["excused"], x["wrong"]))
+    text += ["", "%s, commit %s, on a busy machine of two cores." % (
+        time.strftime("%Y-%m-%d", time.gmtime()),
+        commit.stdout.strip() or "unknown")]
+    replace(os.path.join(TEST, "../docs/results.md"), "memory",
+            "\n".join(text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
