@@ -8,8 +8,8 @@
  * baresip believes.  The REGISTER that servers see is binding.c's.
  *
  * Where the backup has an AOR of its own, a second user agent carries it.
- * Just one of the two can be seen: the entry in baresip's list keeps its place
- * and is made to show one or the other.
+ * Just one of the two can be seen: it takes the other one's place in baresip's
+ * list, with the entry that is its own, since from 4.0 on `uafind` moves that.
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -29,7 +29,8 @@ struct aa_account {
 	struct ua *own;         /* the user's                               */
 	struct ua *other;       /* ours, with the backup AOR; may be NULL   */
 	struct ua *shown;       /* the one of both in baresip's list        */
-	struct le *le;          /* own's entry in that list                 */
+	struct le *own_le;      /* entry of each in that list, or out of it */
+	struct le *other_le;
 	char *own_outbound;
 	char *own_outbound2;
 	char *own_sipnat;
@@ -141,9 +142,9 @@ int aa_account_adopt(struct aa_account **accp, struct ua *ua)
 
 	acc->own   = ua;
 	acc->shown = ua;
-	acc->le    = ua_le(ua);
+	acc->own_le = ua_le(ua);
 	acc->st.scode = 503;
-	if (!acc->le) {
+	if (!acc->own_le) {
 		err = ENOENT;
 		goto out;
 	}
@@ -200,16 +201,29 @@ static void calls_end(struct aa_account *acc)
 }
 
 
+/* One of the two takes the other one's place */
+static void swap(struct aa_account *acc, struct ua *ua)
+{
+	struct le *in  = ua == acc->own ? acc->own_le : acc->other_le;
+	struct le *out = ua == acc->own ? acc->other_le : acc->own_le;
+
+	if (out->list) {
+		list_insert_before(out->list, out, in, ua);
+		list_unlink(out);
+	}
+	acc->shown = ua;
+}
+
+
 static void show_own(struct aa_account *acc)
 {
 	if (acc->shown == acc->own)
 		return;
 
-	acc->le->data = acc->own;
+	swap(acc, acc->own);
 	calls_move(acc->other, acc->own);
 	if (aa_compat_current() == acc->other)
 		aa_compat_current_set(acc->own);
-	acc->shown = acc->own;
 }
 
 
@@ -370,15 +384,7 @@ void aa_account_end(struct aa_account *acc, const struct ua *dying)
 	(void)answer_held(acc);
 	acc->ended = true;
 
-	if (acc->shown == acc->own) {
-		ua = acc->other;
-	}
-	else {
-		/* the entry in the list is part of the one that is hidden */
-		acc->le->data = acc->own;
-		list_unlink(acc->le);
-		ua = acc->own;
-	}
+	ua = acc->shown == acc->own ? acc->other : acc->own;
 
 	aa_compat_current_leave(dying);
 	aa_compat_current_leave(ua);
@@ -550,8 +556,11 @@ static int other_alloc(struct aa_account *acc, const char *host, uint16_t port)
 		goto out;
 
 	le = ua_le(ua);
-	if (le)
-		list_unlink(le);
+	if (!le) {
+		err = ENOENT;
+		goto out;
+	}
+	list_unlink(le);
 
 	/* what was typed at a prompt or set by a command is not in the text */
 	to = ua_account(ua);
@@ -564,6 +573,7 @@ static int other_alloc(struct aa_account *acc, const char *host, uint16_t port)
 
 	mem_deref(acc->other);
 	acc->other = ua;
+	acc->other_le = le;
 	ua = NULL;
 
 	acc->other_host = mem_deref(acc->other_host);
@@ -652,10 +662,9 @@ int aa_account_show(struct aa_account *acc, const char *host, uint16_t port)
 	(void)account_set_answermode(ua_account(ua),
 				     account_answermode(ua_account(old)));
 
-	acc->le->data = ua;
-	acc->shown = ua;
+	swap(acc, ua);
 	calls_move(old, ua);
-	ua_unregister(old);
+	aa_compat_ua_unregister(old);
 	aa_account_settle(acc);
 
 	return 0;
@@ -775,7 +784,7 @@ int aa_account_publish(struct aa_account *acc,
 	acc->known = true;
 
 	if (acc->shown != acc->own && acc->held)
-		ua_unregister(acc->own);
+		aa_compat_ua_unregister(acc->own);
 
 	answered = answer_held(acc);
 

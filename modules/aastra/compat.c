@@ -286,6 +286,25 @@ void aa_compat_current_leave(const struct ua *ua)
 
 
 /**
+ * A user agent is not registered any more; listeners hear of that, and of
+ * nothing else
+ *
+ * In 4.x ua_unregister() goes on listening to the answer, and tells all that
+ * the user agent has just been registered.
+ *
+ * @param ua User agent
+ */
+void aa_compat_ua_unregister(struct ua *ua)
+{
+#if AASTRA_RE_VERSION >= 40000
+	ua_stop_register(ua);
+#else
+	ua_unregister(ua);
+#endif
+}
+
+
+/**
  * A call goes from the list of one user agent to that of another: it has to
  * name the other one as its own
  *

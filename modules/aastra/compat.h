@@ -82,6 +82,7 @@ struct ua *aa_compat_current(void);
 void aa_compat_current_set(struct ua *ua);
 void aa_compat_current_leave(const struct ua *ua);
 bool aa_compat_has_current(void);
+void aa_compat_ua_unregister(struct ua *ua);
 void aa_compat_call_take(struct call *call, struct ua *from, struct ua *to);
 uint32_t aa_compat_account_prio(const struct account *acc);
 const char *aa_compat_baresip_version(void);

@@ -239,6 +239,17 @@ class Baresip:
         """Is there a current user agent, which commands act on? (1.0.0)"""
         return self.version < (1, 1, 0)
 
+    @property
+    def raises(self):
+        """Does uafind move what it finds to the head of the list? (4.x)"""
+        return self.version >= (4, 0, 0)
+
+    @property
+    def event_classes(self):
+        """Class of the events of registrations, and of those of modules."""
+        return ("ua", "ua") if self.version >= (4, 0, 0) else (
+            "register", "other")
+
     def cmd(self, line, timeout=5.0):
         """Run a command: "name" or "name parameters".
 
@@ -248,7 +259,9 @@ class Baresip:
         if command == "dial" and params and self._selected is not None:
             params += " %d" % self._selected
         text = self.ctrl.cmd(command, params or None, timeout)
-        if command == "uafind" and not self.has_current:
+        if command == "uafind" and self.raises:
+            self._selected = 0
+        elif command == "uafind" and not self.has_current:
             self._selected = list(self.reginfo()).index(params)
         return text
 
