@@ -181,8 +181,10 @@ def param(e, name):
 
 
 def _build(folder):
-    """Compile modules/reregister.c; returns the path of the module."""
-    cc = shutil.which("cc") or shutil.which("gcc")
+    """Compile modules/reregister.c; returns the path of the module.
+    AASTRA_CC: the compiler for a baresip of another architecture."""
+    cc = (os.environ.get("AASTRA_CC") or shutil.which("cc")
+          or shutil.which("gcc"))
     flags = subprocess.run(["pkg-config", "--cflags", "libre"], text=True,
                            capture_output=True, check=True).stdout.split()
     so = os.path.join(folder, "reregister.so")
