@@ -1516,6 +1516,32 @@ bool aa_flow_behind(const struct aa_flow *flow)
 
 
 /**
+ * Does a flow lead to a host, at the address in use?
+ *
+ * @param flow Flow, may be NULL
+ * @param sa   Address; its port does not matter
+ *
+ * @return true if so
+ */
+bool aa_flow_leads_to(const struct aa_flow *flow, const struct sa *sa)
+{
+	const char *str = aa_flow_uri(flow);
+	struct sa host;
+	struct uri uri;
+	struct pl pl;
+
+	if (!str || !sa)
+		return false;
+
+	pl_set_str(&pl, str);
+	if (uri_decode(&uri, &pl) || sa_set(&host, &uri.host, 0))
+		return false;
+
+	return sa_cmp(&host, sa, SA_ADDR);
+}
+
+
+/**
  * Is the flow kept and checked (outbound support)?
  *
  * @param flow Flow, may be NULL

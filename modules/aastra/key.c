@@ -574,9 +574,9 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		CHOICE(AA_SCOPE_BOTH, "0, 1, 2", "0"),
 		.beyond = true,
 		.does = "0 the backup is touched only when needed, 1 its "
-			"connection is kept ready, 2 stands for a backup "
-			"that is registered all along, and does what 1 does "
-			"so far.",
+			"connection is kept ready, 2 it is registered all "
+			"along (RFC 5626 multiple flows): calls come in over "
+			"both.",
 		.guide = "",
 	},
 	[K_FAILBACK_POLICY] = {

@@ -11,7 +11,11 @@
  *
  *     next --- 2xx ---> cur --- a better one is in force ---> leaving
  *
- * So a move is make-before-break wherever the old path still works.
+ * So a move is make-before-break wherever the old path still works.  With
+ * `sip outbound standby: 2` a second path is registered beside the one in
+ * force, and comes into force without a REGISTER:
+ *
+ *     second --- the primary is down ---> cur
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -51,6 +55,7 @@ enum {
 	   farewells */
 	BUDGET_MS       = 3000, /* one in so much time, ..                  */
 	BUDGET_BURST    = 10,   /* .. and so many at once                   */
+	BUDGET_KEPT     = 5,    /* of which the second path leaves so many  */
 
 	/* REGISTER exchanges of all lines that go at once, so that a phone
 	   with few lines does not wait at all */
@@ -110,6 +115,7 @@ static void line_destructor(void *arg)
 	mem_deref(line->subs);
 	mem_deref(line->cur);
 	mem_deref(line->next);
+	mem_deref(line->second);
 	list_flush(&line->leavel);
 	list_flush(&line->idlel);
 
@@ -377,14 +383,19 @@ static void budget_fill(struct aa_budget *budget)
 }
 
 
-static bool budget_take(struct aa_budget *budget)
+static void budget_update(struct aa_budget *budget)
 {
 	const uint64_t now = aa_now_ms();
 
 	budget->left += (double)(now - budget->at) / BUDGET_MS;
 	budget->left = MIN(budget->left, (double)BUDGET_BURST);
 	budget->at   = now;
+}
 
+
+static bool budget_take(struct aa_budget *budget)
+{
+	budget_update(budget);
 	if (budget->left < 1)
 		return false;
 
@@ -536,6 +547,20 @@ struct aa_flow *aa_line_flow(const struct aa_line *line, enum aa_role role,
 }
 
 
+/* Has it a live binding over a flow that works? */
+static bool path_serves(const struct aa_path *path)
+{
+	if (!path || !path->registered || !aa_binding_live(path->b))
+		return false;
+
+	if (!aa_flow_kept(path->flow))
+		return aa_flow_state(path->flow) != AA_FLOW_DOWN;
+
+	return aa_flow_state(path->flow) == AA_FLOW_UP &&
+		aa_flow_generation(path->flow) == path->generation;
+}
+
+
 /**
  * Is the line registered?
  *
@@ -545,16 +570,35 @@ struct aa_flow *aa_line_flow(const struct aa_line *line, enum aa_role role,
  */
 bool aa_line_registered(const struct aa_line *line)
 {
-	const struct aa_path *cur = line ? line->cur : NULL;
+	return line && path_serves(line->cur);
+}
 
-	if (!cur || !cur->registered || !aa_binding_live(cur->b))
+
+/**
+ * Is the line registered over a flow, in force or besides (RFC 5626 4.2)?
+ *
+ * @param line Line
+ * @param flow Flow
+ *
+ * @return true if it has a live binding there
+ */
+bool aa_line_registered_at(const struct aa_line *line,
+			   const struct aa_flow *flow)
+{
+	const struct aa_path *pathv[2];
+	size_t i;
+
+	if (!line || !flow)
 		return false;
 
-	if (!aa_flow_kept(cur->flow))
-		return aa_flow_state(cur->flow) != AA_FLOW_DOWN;
+	pathv[0] = line->cur;
+	pathv[1] = line->second;
+	for (i=0; i<ARRAY_SIZE(pathv); i++) {
+		if (path_serves(pathv[i]) && pathv[i]->flow == flow)
+			return true;
+	}
 
-	return aa_flow_state(cur->flow) == AA_FLOW_UP &&
-		aa_flow_generation(cur->flow) == cur->generation;
+	return false;
 }
 
 
@@ -1281,6 +1325,20 @@ static void leave(struct aa_line *line, struct aa_path *path)
 }
 
 
+/* What is not in force any more is left, or stays registered besides */
+static void put_by(struct aa_line *line, struct aa_path *path)
+{
+	if (line->second || !same_use(path->use, line->second_use) ||
+	    !path->registered || !path_works(path)) {
+		leave(line, path);
+		return;
+	}
+
+	path->forced = false;
+	line->second = path;
+}
+
+
 static void leaving_event(struct aa_path *path)
 {
 	/* the answer to its last REGISTER; it is not refreshed any more */
@@ -1626,7 +1684,7 @@ static void commit(struct aa_line *line)
 		line->phone->changedh();
 
 	if (old)
-		leave(line, old);
+		put_by(line, old);
 }
 
 
@@ -1660,6 +1718,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 {
 	struct aa_penalty *pen = path_penalty(path);
 	const bool again = path == line->cur && !aa_line_registered(line);
+	const bool proven = path->proven, made = path->wants;
 
 	path->wants      = path->forced;
 	path->owed       = false;
@@ -1673,8 +1732,18 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	pen->failures = 0;
 	++line->count.registrations;
 
+	/* of two flows a server takes the one that was registered last
+	   (RFC 5626 7): that shall be the one in force */
+	if (path == line->second) {
+		path->requests = aa_binding_requests(path->b);
+		line->reassure |= made && line->cfg.outbound;
+		return;
+	}
+
 	if (path == line->next) {
 		commit(line);
+		if (line->second && !proven && line->cfg.outbound)
+			line->second->wants = true;
 		realm_note(line, path);
 		return;
 	}
@@ -1759,6 +1828,12 @@ static void path_failed(struct aa_line *line, struct aa_path *path)
 		return;
 	}
 
+	/* the line is in service without it */
+	if (path == line->second) {
+		path->retry_at = aa_now_ms() + RETRY_MIN_MS;
+		return;
+	}
+
 	if (!line->cur || !line->cur->registered)
 		fault_note(line, path->reason, "REGISTER");
 
@@ -1782,12 +1857,15 @@ static void path_rejected(struct aa_line *line, struct aa_path *path)
 	if (path == line->cur)
 		return;
 
-	if (aa_line_registered(line)) {
+	if (path == line->second || aa_line_registered(line)) {
 		/* a live binding elsewhere is worth more */
 		struct aa_penalty *pen = path_penalty(path);
 
 		pen->until = path->retry_at;
 		str_ncpy(pen->reason, path->reason, sizeof(pen->reason));
+		if (path == line->second)
+			return;
+
 		line->next = NULL;
 		leave(line, path);
 		return;
@@ -1820,6 +1898,7 @@ static void take_up_events(struct aa_line *line)
 
 	path_event(line, line->cur);
 	path_event(line, line->next);
+	path_event(line, line->second);
 
 	le = list_head(&line->leavel);
 	while (le) {
@@ -1852,6 +1931,16 @@ static void drop_stray_request(struct aa_path *path)
 }
 
 
+static void drop_dead_request(struct aa_path *path)
+{
+	if (path && aa_binding_pending(path->b) &&
+	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
+		aa_binding_halt(path->b);
+		path->wants = true;
+	}
+}
+
+
 /* A request over a flow that is down will not be answered */
 static void drop_dead_requests(struct aa_line *line)
 {
@@ -1859,6 +1948,7 @@ static void drop_dead_requests(struct aa_line *line)
 
 	drop_stray_request(line->next);
 	drop_stray_request(line->cur);
+	drop_stray_request(line->second);
 
 	if (path && aa_binding_pending(path->b) &&
 	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
@@ -1867,12 +1957,8 @@ static void drop_dead_requests(struct aa_line *line)
 		abandon_next(line);
 	}
 
-	path = line->cur;
-	if (path && aa_binding_pending(path->b) &&
-	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
-		aa_binding_halt(path->b);
-		path->wants = true;
-	}
+	drop_dead_request(line->cur);
+	drop_dead_request(line->second);
 }
 
 
@@ -2012,7 +2098,9 @@ static bool flow_needed(const struct aa_line *line, const struct aa_flow *flow)
 	if (flow == line->subs_flow || aa_subs_leaving(line->subs))
 		return true;
 
-	if (path_uses_flow(line->cur, flow) || path_uses_flow(line->next, flow))
+	if (path_uses_flow(line->cur, flow) ||
+	    path_uses_flow(line->next, flow) ||
+	    path_uses_flow(line->second, flow))
 		return true;
 
 	for (le = list_head(&line->leavel); le; le = le->next) {
@@ -2039,6 +2127,7 @@ static void open_and_close_flows(struct aa_line *line,
 
 			if (out->flow[role][rank] ||
 			    out->use[role] == (enum aa_rank)rank ||
+			    out->second[role] == (enum aa_rank)rank ||
 			    rank == AA_RANK_PRIMARY)
 				aa_flow_want(user, true);
 			else if (!calls && !flow_needed(line, flow))
@@ -2054,6 +2143,13 @@ static bool affordable(struct aa_line *line, struct aa_path *path)
 	if (path->forced) {
 		path->forced = false;
 		return true;
+	}
+
+	/* in case is not now: what a move takes is left for it */
+	budget_update(&line->budget);
+	if (path == line->second && line->budget.left < BUDGET_KEPT) {
+		path->retry_at = aa_now_ms() + BUDGET_MS;
+		return false;
 	}
 
 	if (budget_take(&line->budget))
@@ -2113,7 +2209,8 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 
 	path->over_own = true;
 	path->asked    = aa_now_ms();
-	line->asked    = path->asked;
+	if (path != line->second)
+		line->asked = path->asked;
 	path->turn     = aa_flow_turn(path->flow);
 	err = hop_over(line, path->b, path);
 	if (!err && line->cur && line->cur != path)
@@ -2140,7 +2237,10 @@ static void abandon_next(struct aa_line *line)
 	struct aa_path *path = line->next;
 
 	line->next = NULL;
-	leave(line, path);
+	if (line->second || !same_use(path->use, line->second_use))
+		leave(line, path);
+	else
+		line->second = path;
 }
 
 
@@ -2174,10 +2274,34 @@ static void keep(struct aa_line *line, struct aa_path *cur)
 }
 
 
+/* Take up what is registered already, or is about to be */
+static struct aa_path *second_take(struct aa_line *line,
+				   const enum aa_rank *use)
+{
+	struct aa_path *path = line->second;
+
+	if (!path || !same_use(path->use, use))
+		return NULL;
+
+	line->second  = NULL;
+	path->started = aa_now_ms();
+
+	/* where nothing checks a flow, a REGISTER tells whether it works */
+	if (!aa_flow_kept(path->flow)) {
+		path->wants    = true;
+		path->retry_at = 0;
+	}
+
+	return path;
+}
+
+
 static void steer(struct aa_line *line, const struct aa_policy_out *out)
 {
 	struct aa_path *cur = line->cur;
 	int err;
+
+	memcpy(line->second_use, out->second, sizeof(line->second_use));
 
 	if (line->next && !same_use(line->next->use, out->use))
 		abandon_next(line);
@@ -2193,6 +2317,15 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 	/* a line that is held on a dead server has what it had before */
 	if (cur && line->mode != AA_MODE_AUTO)
 		keep(line, cur);
+
+	if (!line->next)
+		line->next = second_take(line, out->use);
+
+	if (path_serves(line->next) && !line->next->wants) {
+		commit(line);
+		keep(line, line->cur);
+		return;
+	}
 
 	if (!line->next)
 		line->next = path_reuse(line, out->use);
@@ -2215,6 +2348,54 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 	}
 
 	attempt(line, line->next);
+}
+
+
+/*
+ * The second path is made when the line is in service, and left when its flow
+ * is dead: a registrar that both share would send calls into the void.
+ */
+static bool second_wanted(const struct aa_line *line,
+			  const struct aa_policy_out *out)
+{
+	const enum aa_role role = route_role(line);
+
+	return out->standby && AA_FLOW_DOWN !=
+		aa_flow_state(aa_line_flow(line, role, out->second[role]));
+}
+
+
+/* It goes when the line is where it shall be, and not before */
+static void second_step(struct aa_line *line, const struct aa_policy_out *out)
+{
+	const bool wanted = second_wanted(line, out);
+	const bool settled = aa_line_registered(line) && !line->next &&
+		same_use(line->use, out->use);
+	struct aa_path *path = line->second;
+	int err;
+
+	if (path && (!wanted || !same_use(path->use, out->second)) &&
+	    (settled || !path_works(path))) {
+		line->second = NULL;
+		leave(line, path);
+	}
+
+	if (!line->second && wanted && settled) {
+		line->second = path_reuse(line, out->second);
+		err = line->second ? 0 :
+			path_alloc(&line->second, line, out->second);
+		if (err)
+			warning("aastra: line %u: no second path (%m)\n",
+				line->cfg.line, err);
+	}
+
+	if (!line->second)
+		return;
+
+	if (!path_serves(line->second))
+		line->second->wants = true;
+
+	keep(line, line->second);
 }
 
 
@@ -2412,6 +2593,8 @@ static void schedule(struct aa_line *line, uint64_t now)
 
 	if (line->next)
 		at = earliest(at, line->next->retry_at, now);
+	if (line->second)
+		at = earliest(at, line->second->retry_at, now);
 
 	for (le = list_head(&line->leavel); le; le = le->next) {
 		const struct aa_path *path = le->data;
@@ -2448,8 +2631,11 @@ static void wait_for_proxy(const struct aa_line *line,
 
 	flow = aa_line_flow(line, AA_ROLE_PROXY, rank);
 	if (aa_flow_kept(flow) && (aa_flow_state(flow) == AA_FLOW_IDLE ||
-				   aa_flow_state(flow) == AA_FLOW_CONNECTING))
+				   aa_flow_state(flow) == AA_FLOW_CONNECTING)) {
 		out->use[AA_ROLE_PROXY] = line->use[AA_ROLE_PROXY];
+		if (out->standby)
+			out->second[AA_ROLE_PROXY] = out->use[AA_ROLE_PROXY];
+	}
 }
 
 
@@ -2473,6 +2659,7 @@ static void show(struct aa_line *line)
 	sum = mix(sum, aa_account_calls(line->acc));
 	sum = mix(sum, line->moves);
 	sum = mix(sum, line->count.registrations);
+	sum = mix(sum, path_serves(line->second));
 
 	for (role=0; role<AA_ROLE_COUNT; role++) {
 		sum = mix(sum, line->use[role]);
@@ -2526,6 +2713,7 @@ static void line_run(struct aa_line *line)
 	tell_flows(line, &out);
 	open_and_close_flows(line, &out, in.calls);
 	steer(line, &out);
+	second_step(line, &out);
 	leaving_steps(line);
 	if (line->cur)
 		aa_account_route(line->acc, call_route(line, line->cur));
@@ -2565,6 +2753,11 @@ void aa_line_refresh(struct aa_line *line)
 		line->cur->wants = true;
 		line->cur->forced = true;
 		line->cur->retry_at = 0;
+	}
+
+	if (line->second) {
+		line->second->wants = true;
+		line->second->retry_at = 0;
 	}
 
 	aa_line_kick(line);
@@ -2629,6 +2822,8 @@ void aa_line_probe(struct aa_line *line)
 
 	if (line->cur)
 		line->cur->retry_at = 0;
+	if (line->second)
+		line->second->retry_at = 0;
 
 	aa_line_kick(line);
 }
@@ -2881,6 +3076,7 @@ static void part(struct aa_line *line)
 	line->subs = NULL;
 	farewell_send(line, line->cur);
 	farewell_send(line, line->next);
+	farewell_send(line, line->second);
 	for (le = list_head(&line->leavel); le; le = le->next)
 		farewell_send(line, le->data);
 	flows_linger(line);
@@ -3009,6 +3205,8 @@ void aa_line_release(struct aa_line *line)
 	line->subs = NULL;
 	if (line->cur && path_works(line->cur))
 		aa_binding_farewell(line->cur->b);
+	if (line->second && path_works(line->second))
+		aa_binding_farewell(line->second->b);
 	connections_forget(line);
 
 	acc = line->acc;

@@ -112,6 +112,8 @@ struct aa_line {
 	enum aa_rank warm[AA_ROLE_COUNT]; /**< in force before the restart  */
 	struct aa_path *cur;    /**< in force, NULL before the first        */
 	struct aa_path *next;   /**< being made                             */
+	struct aa_path *second; /**< registered besides, in case            */
+	enum aa_rank second_use[AA_ROLE_COUNT]; /**< wanted for that        */
 	struct list leavel;     /**< being left (struct aa_path)            */
 	struct list idlel;      /**< not in use now (struct aa_path)        */
 
@@ -183,6 +185,8 @@ const struct aa_penalty *aa_line_penalty(const struct aa_line *line,
 					 enum aa_rank rank);
 uint64_t aa_line_punished(const struct aa_line *line, enum aa_rank rank);
 bool aa_line_registered(const struct aa_line *line);
+bool aa_line_registered_at(const struct aa_line *line,
+			   const struct aa_flow *flow);
 uint64_t aa_line_hold_down(const struct aa_line *line);
 enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);
 void aa_line_policy_in(struct aa_policy_in *in, const struct aa_line *line);

@@ -25,6 +25,7 @@
 #include "hangup.h"
 #include "http.h"
 #include "whitelist.h"
+#include "merged.h"
 #include "localport.h"
 #include "seen.h"
 #include "timer.h"
@@ -544,6 +545,13 @@ static bool request_handler(const struct sip_msg *msg, void *arg)
 		info("aastra: a call from %J is not from a line's server:"
 		     " refused\n", &msg->src);
 		(void)sip_treply(NULL, uag_sip(), msg, 403, "Forbidden");
+		return true;
+	}
+
+	if (aa_merged(&aastra.phone, msg)) {
+		debug("aastra: a request came over two flows: the second one"
+		      " is refused\n");
+		(void)sip_treply(NULL, uag_sip(), msg, 482, "Loop Detected");
 		return true;
 	}
 

@@ -183,6 +183,39 @@ static enum aa_role first_hop(const struct aa_policy_in *in)
 }
 
 
+/* The role whose servers decide where a REGISTER goes */
+static enum aa_role registering_axis(enum aa_scenario scenario)
+{
+	return scenario == AA_SCENARIO_PROXY_REGISTRAR ? AA_ROLE_REGISTRAR
+		: AA_ROLE_OUTBOUND;
+}
+
+
+/*
+ * RFC 5626 4.2: a phone may be registered over several flows at once.  The
+ * second one is the way that the line would take if the primary died now; a
+ * proxy that is chosen apart stays as it is.  A line that is on its backup
+ * goes home before it leaves that, and needs no second one.
+ */
+static void decide_second(struct aa_policy_out *out,
+			  const struct aa_policy_in *in)
+{
+	const enum aa_role axis = registering_axis(in->scenario);
+	enum aa_role role;
+
+	out->standby = in->standby >= 2 && can_move(in, axis) &&
+		out->use[axis] == AA_RANK_PRIMARY;
+
+	for (role = AA_ROLE_OUTBOUND; role < AA_ROLE_COUNT; role++) {
+		const bool moves = can_move(in, role) &&
+			aa_policy_axis(in->scenario, role) == axis;
+
+		out->second[role] = !out->standby ? AA_RANK_NONE :
+			moves ? AA_RANK_BACKUP : out->use[role];
+	}
+}
+
+
 /**
  * Find the row of the failover table that a configuration stands for
  *
@@ -221,8 +254,9 @@ enum aa_scenario aa_policy_scenario(bool backup_outbound, bool backup_proxy,
  * `use` into `current`) does not change it.
  *
  * @param out  Decision: rank to use for each role (AA_RANK_PRIMARY or
- *             AA_RANK_BACKUP, never AA_RANK_NONE), and the flows to keep open
- *             and checked (none with outbound support off)
+ *             AA_RANK_BACKUP, never AA_RANK_NONE), the flows to keep open
+ *             and checked (none with outbound support off), and where to be
+ *             registered besides (nowhere unless `standby` is 2)
  * @param in   What is configured, what is known and what is in force;
  *             `standby` is 0-2
  */
@@ -246,6 +280,8 @@ void aa_policy_decide(struct aa_policy_out *out,
 		out->use[role] = can_move(in, role) ?
 			choose(in, axis, &out->why[role]) : AA_RANK_PRIMARY;
 	}
+
+	decide_second(out, in);
 
 	if (!in->outbound)
 		return;

@@ -109,6 +109,12 @@ struct aa_policy_out {
 
 	/** Flows to keep open and checked (outbound on), by role and rank */
 	bool flow[AA_ROLE_COUNT][AA_RANK_COUNT];
+
+	/** Is the line to be registered a second time, all along?          */
+	bool standby;
+
+	/** Rank of each role for that; AA_RANK_NONE where it is not        */
+	enum aa_rank second[AA_ROLE_COUNT];
 };
 
 

@@ -12,25 +12,6 @@
 #include "whitelist.h"
 
 
-/* Was it sent by the host that a flow leads to? */
-static bool is_server(const struct aa_flow *flow, const struct sa *src)
-{
-	const char *str = aa_flow_uri(flow);
-	struct uri uri;
-	struct pl pl;
-	struct sa sa;
-
-	if (!str)
-		return false;
-
-	pl_set_str(&pl, str);
-	if (uri_decode(&uri, &pl) || sa_set(&sa, &uri.host, 0))
-		return false;
-
-	return sa_cmp(&sa, src, SA_ADDR);
-}
-
-
 /* An account that is no line: the key does not concern it */
 static bool is_other_account(const struct aa_phone *phone,
 			     const struct pl *cuser)
@@ -66,7 +47,7 @@ bool aa_whitelist_allows(const struct aa_phone *phone,
 		return true;
 
 	for (le = list_head(&phone->flowl); le; le = le->next) {
-		if (is_server(le->data, &msg->src))
+		if (aa_flow_leads_to(le->data, &msg->src))
 			return true;
 	}
 

@@ -311,6 +311,65 @@ static void put_flows(void)
 }
 
 
+static void put_second(void)
+{
+	static const char *const namev[] = {
+		"outbound proxy", "proxy", "registrar"
+	};
+	unsigned backups;
+	int current, mode;
+
+	put("\n"
+	    "## Registered twice\n"
+	    "\n"
+	    "With `sip outbound standby: 2` a line on its primary is"
+	    " registered a second time, with outbound\n"
+	    "support and without: over the way that it would take if the"
+	    " primary died now. A line on its\n"
+	    "backup goes home before it leaves that, and needs no second"
+	    " one.\n"
+	    "\n"
+	    "| scenario | mode | in force | the second time over |\n"
+	    "|---|---|---|---|\n");
+
+	for (backups = 1; backups < 8; backups++)
+	for (current = P; current < AA_RANK_COUNT; current++)
+	for (mode = 0; mode < AA_MODE_COUNT; mode++) {
+
+		struct aa_policy_in in = line_with(backups & 4, backups & 2,
+						   backups & 1);
+		struct aa_policy_out out;
+		unsigned n = 0;
+		int role;
+
+		/* one of each scenario, and what is held where it is */
+		if ((backups != 3 && backups != 4 && backups != 7) ||
+		    (mode != AA_MODE_AUTO &&
+		     (mode == AA_MODE_PRIMARY) != (current == P)))
+			continue;
+
+		in.standby  = 2;
+		in.failback = AA_FAILBACK_MANUAL;
+		in.mode     = (enum aa_mode)mode;
+		for (role = 0; role < AA_ROLE_COUNT; role++)
+			in.current[role] = in.configured[role][B] ?
+				(enum aa_rank)current : P;
+
+		aa_policy_decide(&out, &in);
+
+		put("| `%s` | `%s` | %s |", aa_scenario_name(in.scenario),
+		    aa_mode_name(in.mode),
+		    aa_rank_name((enum aa_rank)current));
+		for (role = 0; role < AA_ROLE_COUNT; role++) {
+			if (out.second[role] == B)
+				put("%s backup %s", n++ ? "," : "",
+				    namev[role]);
+		}
+		put("%s |\n", n ? "" : " -");
+	}
+}
+
+
 static int make_page(void)
 {
 	put("# The decision table\n"
@@ -335,6 +394,7 @@ static int make_page(void)
 
 	put_apart();
 	put_flows();
+	put_second();
 
 	return 0;
 }

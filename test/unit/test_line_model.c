@@ -15,7 +15,9 @@
  * path removes the binding of another and none is left behind (5.2), the
  * number of REGISTERs and of moves is bounded (5.4), what the line says is what
  * the registrar has (5.5).  And it does not move when held, does not go home
- * when it must not, and comes to rest where the policy wants it.
+ * when it must not, and comes to rest where the policy wants it.  With standby
+ * 2 it is registered twice where it can be, and does not take away the last of
+ * that itself.
  *
  * Three kinds of episodes: all ways from one state of the servers to another,
  * for each topology, on UDP and TCP, with outbound and without (--walks: how
@@ -82,7 +84,7 @@ enum {
 	RING        = 256,
 
 	/* what 5.4 allows, measured and rounded up; see check_rate()       */
-	EXCHANGES_PER_MINUTE = 32,
+	EXCHANGES_PER_MINUTE = 36,
 	REGISTERS_PER_MINUTE = 120
 };
 
@@ -934,6 +936,7 @@ static struct aa_line *line_of(unsigned n)
 
 
 static unsigned owner_of(const struct aa_path *path);
+static bool works(int host);
 static const struct aa_binding *binding_of(const struct aa_path *path);
 
 
@@ -974,6 +977,26 @@ static void check_removal(const struct record *rec, const struct msg *m)
 		       "line %u: a farewell (CSeq %u) took away the binding"
 		       " in force (CSeq %u), reg-id %u", rec->line, m->cseq,
 		       rec->cseq, rec->regid);
+}
+
+
+static bool has_live_binding(unsigned line);
+
+
+/* Standby 2: a line in service does not take away the last that works, once
+   it can know which that is */
+static void check_last(const struct record *rec, const struct msg *m)
+{
+	const struct aa_line *line = line_of(rec->line);
+
+	if (w.set.standby < 2 || !line || line->ended || w.link_down ||
+	    !aa_line_registered(line) ||
+	    m->sent < w.changed_at + w.detect || has_live_binding(rec->line))
+		return;
+
+	if (works(rec->hop) && works(rec->reg))
+		broken("standby", "line %u: a farewell took away its last"
+		       " live binding, reg-id %u", rec->line, rec->regid);
 }
 
 
@@ -1063,6 +1086,7 @@ static uint16_t save(int reg, const struct msg *m)
 		if (rec && !spared(rec, m)) {
 			check_removal(rec, m);
 			rec->used = false;
+			check_last(rec, m);
 		}
 		return 200;
 	}
@@ -3309,6 +3333,7 @@ static void check_leftovers(const struct watch *wl)
 	const struct aa_line *line = wl->line;
 	const unsigned cur = line->cur ? owner_of(line->cur) : 0;
 	const unsigned next = line->next ? owner_of(line->next) : 0;
+	const unsigned second = line->second ? owner_of(line->second) : 0;
 	size_t i;
 
 	for (i=0; i<RECORDS; i++) {
@@ -3317,7 +3342,7 @@ static void check_leftovers(const struct watch *wl)
 		/* what was before a restart expires */
 		if (!rec->used || rec->line != line->cfg.line ||
 		    rec->owner == cur || rec->owner == next ||
-		    rec->boot != w.boots ||
+		    rec->owner == second || rec->boot != w.boots ||
 		    rec->known_until < vclock.now)
 			continue;
 
@@ -3417,6 +3442,32 @@ static void check_place(const struct watch *wl)
 }
 
 
+/* Standby 2: a line on its primary is registered over the backup as well */
+static void check_second(const struct watch *wl)
+{
+	const struct aa_line *line = wl->line;
+	const enum aa_role role = route_role();
+	const struct record *rec = record_of(line->second);
+
+	if (w.set.standby < 2) {
+		if (line->second)
+			broken("standby", "line %u has a second path",
+			       line->cfg.line);
+		return;
+	}
+
+	if (server(role, B) == NOBODY || !aa_line_registered(line) ||
+	    line->use[role] != P || !path_good(P) || !path_good(B) ||
+	    !flow_answers(PROXY, line->use[PROXY]))
+		return;
+
+	if (!line->second || !rec || rec->hop != hop_of(B) ||
+	    !aa_line_registered_at(line, line->second->flow))
+		broken("standby", "line %u is not registered a second time",
+		       line->cfg.line);
+}
+
+
 static void check_told(const struct watch *wl)
 {
 	const struct aa_line *line = wl->line;
@@ -3474,6 +3525,7 @@ static void check_rest(void)
 			continue;
 
 		check_place(wl);
+		check_second(wl);
 		check_flows(wl);
 	}
 }
@@ -3604,7 +3656,7 @@ static void setup_random(struct setup *s)
 	s->strict      = percent(PLAN, 50);
 	s->overtake    = s->tp == SIP_TRANSP_UDP && percent(PLAN, 30);
 	s->options_ok  = percent(PLAN, 30);
-	s->standby     = ONE_OF(0, 0, 0, 1);
+	s->standby     = ONE_OF(0, 0, 1, 2);
 	s->lines       = ONE_OF(1, 1, 1, 1, 2, 3);
 	s->loss        = ONE_OF(0, 0, 0, 2, 10);
 	s->latency     = ONE_OF(0, 1, 10, 50);

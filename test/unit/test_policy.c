@@ -282,6 +282,64 @@ static void check_flows(const struct aa_policy_in *in,
 }
 
 
+static void check_second(const struct aa_policy_in *in,
+			 const struct aa_policy_out *out)
+{
+	const enum aa_role axis =
+		in->scenario == AA_SCENARIO_PROXY_REGISTRAR ?
+		AA_ROLE_REGISTRAR : AA_ROLE_OUTBOUND;
+	int role;
+
+	HOLDS("a line is registered twice where that is wanted, and there is"
+	      " a backup to go to",
+	      out->standby == (in->standby == 2 &&
+			       in->scenario != AA_SCENARIO_NONE &&
+			       in->configured[axis][B] &&
+			       out->use[axis] == P));
+
+	for (role = 0; role < AA_ROLE_COUNT; role++) {
+
+		if (!out->standby) {
+			HOLDS("registered once is once",
+			      out->second[role] == AA_RANK_NONE);
+			continue;
+		}
+
+		HOLDS("never a second path over a backup that is not"
+		      " configured",
+		      out->second[role] != B || in->configured[role][B]);
+
+		HOLDS("the second path has a server of each role",
+		      out->second[role] != AA_RANK_NONE);
+	}
+
+	if (!out->standby)
+		return;
+
+	HOLDS("the second path goes another way",
+	      out->second[axis] == B);
+
+	HOLDS("a proxy that is chosen apart stays as it is",
+	      in->scenario != AA_SCENARIO_PROXY_REGISTRAR ||
+	      out->second[AA_ROLE_PROXY] == out->use[AA_ROLE_PROXY]);
+
+	HOLDS("the second path has a flow",
+	      !in->outbound || out->flow[axis][B]);
+
+	/* it is the way that the line takes when the primary dies */
+	if (in->mode == AA_MODE_AUTO && in->avail[axis][B] != DOWN) {
+		struct aa_policy_in q = *in;
+		struct aa_policy_out r;
+
+		memcpy(q.current, out->use, sizeof(q.current));
+		q.avail[axis][P] = DOWN;
+		aa_policy_decide(&r, &q);
+		HOLDS("the second path is the one that the line would take",
+		      0 == memcmp(r.use, out->second, sizeof(r.use)));
+	}
+}
+
+
 static bool same_use(const struct aa_policy_out *a,
 		     const struct aa_policy_out *b)
 {
@@ -423,6 +481,7 @@ static void check_case(struct aa_policy_in *in)
 
 		check_use(in, out);
 		check_flows(in, out);
+		check_second(in, out);
 		check_relations(in, out);
 
 		for (i = 0; i < axes.n; i++) {

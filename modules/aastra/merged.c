@@ -1,0 +1,175 @@
+/**
+ * @file merged.c  One request that came over two flows
+ *
+ * A line that is registered over two flows may get a call over both, where its
+ * server does not keep to one flow a phone (RFC 5626 7).  RFC 3261 8.2.2.2 has
+ * the second one refused with 482.  libre does that as well, but only where
+ * both have the same Request-URI, and these are for two Contacts.
+ *
+ * A server that gives up on one flow, and sends the call over the other, sends
+ * the same request, too.  The answer to the first cannot get back to it then:
+ * so a request whose flow has failed since is as good as none.
+ *
+ * Copyright (C) 2026 The baresip-aastra authors
+ */
+#include <re.h>
+#include "aastra_baresip.h"
+#include "compat.h"
+#include "flow.h"
+#include "account.h"
+#include "line.h"
+#include "merged.h"
+
+
+enum {
+	REQUESTS  = 64,         /* that are remembered                      */
+	MEMORY_MS = 32000       /* RFC 3261 17.1.1.2, Timer B: whoever sent
+				   it has given up by then                  */
+};
+
+
+/** A request that was let in */
+struct request {
+	uint64_t at;            /* when it came, aa_now_ms()                */
+	uint64_t id;            /* Call-ID, tag of From, CSeq, method       */
+	uint64_t transaction;   /* branch and sent-by                       */
+	uint64_t generation;    /* of the flow                              */
+	uint32_t line;
+	struct sa src;
+};
+
+static struct {
+	struct request v[REQUESTS];
+	size_t next;
+} seen;
+
+
+/* FNV-1a; a separator keeps "a", "bc" and "ab", "c" apart */
+static uint64_t mix(uint64_t sum, const struct pl *pl)
+{
+	size_t i;
+
+	for (i=0; i<pl->l; i++)
+		sum = (sum ^ (unsigned char)pl->p[i]) * 1099511628211ull;
+
+	return (sum ^ 0xff) * 1099511628211ull;
+}
+
+
+static uint64_t id_of(const struct sip_msg *msg)
+{
+	uint64_t sum = 14695981039346656037ull;
+
+	sum = mix(sum, &msg->callid);
+	sum = mix(sum, &msg->from.tag);
+	sum = mix(sum, &msg->cseq.met);
+
+	return (sum ^ msg->cseq.num) * 1099511628211ull;
+}
+
+
+static uint64_t transaction_of(const struct sip_msg *msg)
+{
+	uint64_t sum = 14695981039346656037ull;
+
+	sum = mix(sum, &msg->via.branch);
+
+	return mix(sum, &msg->via.sentby);
+}
+
+
+/* A call for two lines of one phone is two calls */
+static uint32_t line_of(const struct aa_phone *phone,
+			const struct sip_msg *msg)
+{
+	struct le *le;
+
+	for (le = list_head(&phone->linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (aa_account_has_cuser(line->acc, &msg->uri.user))
+			return line->cfg.line;
+	}
+
+	return 0;
+}
+
+
+static const struct aa_flow *flow_from(const struct aa_phone *phone,
+				       const struct sa *src)
+{
+	struct le *le;
+
+	for (le = list_head(&phone->flowl); le; le = le->next) {
+		if (aa_flow_leads_to(le->data, src))
+			return le->data;
+	}
+
+	return NULL;
+}
+
+
+static bool is_dead(const struct aa_phone *phone, const struct request *r)
+{
+	const struct aa_flow *flow = flow_from(phone, &r->src);
+
+	return flow && (aa_flow_state(flow) == AA_FLOW_DOWN ||
+			aa_flow_generation(flow) != r->generation);
+}
+
+
+/**
+ * Did a request come a second time, over another way (RFC 3261 8.2.2.2)?
+ * What did not is remembered for half a minute.
+ *
+ * @param phone What all lines share
+ * @param msg   SIP request
+ *
+ * @return true if so: it has to be refused with 482
+ */
+bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
+{
+	const uint64_t now = aa_now_ms();
+	const struct aa_flow *flow;
+	struct request *r;
+	uint64_t id, transaction;
+	uint32_t line;
+	size_t i;
+
+	if (!phone || !msg || pl_isset(&msg->to.tag) ||
+	    (pl_strcmp(&msg->met, "INVITE") && pl_strcmp(&msg->met, "MESSAGE")))
+		return false;
+
+	line = line_of(phone, msg);
+	if (!line)
+		return false;
+
+	id          = id_of(msg);
+	transaction = transaction_of(msg);
+
+	for (i=0; i<REQUESTS; i++) {
+		r = &seen.v[i];
+
+		if (!r->at || now - r->at > MEMORY_MS || r->id != id ||
+		    r->line != line)
+			continue;
+
+		/* a retransmission is libre's */
+		if (r->transaction == transaction)
+			return false;
+
+		if (!is_dead(phone, r))
+			return true;
+	}
+
+	flow = flow_from(phone, &msg->src);
+	r = &seen.v[seen.next++ % REQUESTS];
+	r->at          = now;
+	r->id          = id;
+	r->transaction = transaction;
+	r->generation  = flow ? aa_flow_generation(flow) : 0;
+	r->line        = line;
+	r->src         = msg->src;
+
+	return false;
+}

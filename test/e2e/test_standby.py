@@ -1,0 +1,168 @@
+"""`sip outbound standby: 2`: the backup is registered all along, so that calls
+come in while the primary is gone and has not been missed yet; everything else
+follows as soon as it is.
+
+The calls are made by a user agent in Python, which a server takes for its own
+trunk, every 40 ms all through the fault. Where both flows lead to one
+registrar (E3, D3), it calls there; else at the backup, as a caller does whose
+call the primary does not take, and at the primary while that works.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+
+import pytest
+
+from helpers_rows import BACKUP, HOSTS, PRIMARY, Row, cells
+from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
+from lab.wait import Timeout
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                             "../bench"))
+
+from parts.sip import Agent  # noqa: E402
+
+EVERY_S = 0.04
+FR_S = 0.3      # a server that hears nothing from one flow takes the other
+STANDBY = ["sip_outbound_standby 2", "call_max_calls 0",
+           "sip_failback_policy auto"]
+ALL = [(row, transport, fault) for row in ("E1", "E2", "E3", "D1", "D2", "D3")
+       for transport in ("tcp", "tls", "udp")
+       for fault in ("killed", "hung", "hole")]
+SAMPLE = [("E3", "tcp", "killed"), ("E3", "udp", "hung"),
+          ("E2", "tls", "hole"), ("E1", "tcp", "hung"),
+          ("D3", "udp", "killed")]
+
+
+class Standby(Row):
+    def __init__(self, lab, row, transport, config=(), **kw):
+        kw.setdefault("config", STANDBY + list(config))
+        super().__init__(lab, row, transport, OPEN_CALLS=True,
+                         FR_TIMER=int(FR_S * 1000), **kw)
+
+    def start(self, **kw):
+        kw.setdefault("extra", "answermode=auto")
+        super().start(wait=False, **kw)
+        self.wait_both()
+        return self.phone
+
+    @property
+    def axis(self):
+        """The one whose servers a REGISTER goes to."""
+        return self.axes[-1]
+
+    def both(self):
+        return sorted(name for name, _ in self.bindings()) == sorted(
+            self.host[self.axis][rank].name for rank in (PRIMARY, BACKUP))
+
+    def wait_both(self, timeout=8):
+        """On the primary, and registered over the backup as well."""
+        self.lab.until(lambda: self.now() == self.state(), timeout, "home")
+        self.lab.until(self.both, timeout, "two bindings")
+
+    def away(self):
+        return self.state(**{self.axis: BACKUP})
+
+    def registrar(self, rank):
+        return self.core or self.server[self.axis][rank]
+
+
+class Callers:
+    """Calls at a server, one after the other, all the time."""
+
+    def __init__(self, host, server, port):
+        self.agent = Agent(host, server.host, port=port)
+        self.attempts = []
+        self.excused = (0, 0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+        self.agent.stop()
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(2)
+
+    def _run(self):
+        while not self._stop.wait(EVERY_S):
+            self.attempts.append(self.agent.call(100))
+
+    def unanswered(self):
+        return [a for a in self.attempts if a.answered is None
+                and not self.excused[0] < a.t < self.excused[1]]
+
+
+@contextlib.contextmanager
+def callers(site, rank=BACKUP):
+    """Afterwards all calls have been answered, but those of a time
+    that is excused."""
+    with Callers(site.lab.far, site.registrar(rank), 5070) as c:
+        yield c
+        c.stop()
+        with contextlib.suppress(Timeout):
+            site.lab.until(lambda: not c.unanswered(), 5, "answers")
+        with contextlib.suppress(Timeout):
+            site.lab.until(lambda: not site.phone.state(1)["calls"], 5,
+                           "they are hung up")
+        late = c.unanswered()
+        assert len(c.attempts) > 10
+        assert not late, "%d of %d calls were not answered: %s" % (
+            len(late), len(c.attempts),
+            [("%.3f" % (a.t - c.attempts[0].t), a.code) for a in late][:20])
+
+
+def ask(site):
+    """Without outbound support only requests find out."""
+    if not site.outbound:
+        site.phone.cmd("reregister")
+    return True
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+@pytest.mark.parametrize("row, transport, fault", cells(ALL, SAMPLE))
+def test_no_gap(lab, row, transport, fault):
+    """The primary dies and comes back: no call is missed, and the line goes
+    there and back."""
+    site = Standby(lab, row, transport)
+    phone = site.start()
+    with callers(site) as calls:
+        time.sleep(0.3)
+        site.fail(site.axis, PRIMARY, fault)
+        if row == "D3":
+            # the primary's copy of a call was taken, the backup's refused,
+            # and then the primary died before it had passed the answer on
+            calls.excused = (lab.now() - 0.2, lab.now())
+        site.trigger(site.axis)
+        lab.until(lambda: site.now() == site.away(), 6, "on the backup")
+        lab.until(lambda: [n for n, _ in site.bindings()] == [
+            site.target(site.away()).name], 6, "the dead flow is forgotten")
+        if site.outbound:
+            # it was registered already
+            moves = [e for e in phone.state(1)["history"]
+                     if e["event"] == "failover"]
+            assert [e["requests"] for e in moves] == [0], moves
+        site.repair(site.axis, PRIMARY, fault)
+        lab.until(lambda: ask(site) and site.now() == site.state()
+                  and site.both(), 15, "home, with two bindings", 0.5)
+        time.sleep(0.3)
+    answers = {}
+    for e in lab.wire.sip("INVITE", status=200, src="phone"):
+        answers.setdefault(e.call_id, set()).add(e.header("to"))
+    twice = [v for v in answers.values() if len(v) > 1]
+    assert answers and not twice, "rang twice: %s" % twice[:3]
+    if row == "D3":
+        # that registrar knows of no instance, and sends calls over both
+        assert lab.wire.sip("INVITE", status=482, src="phone")
+    # what was answered in the instant of the fault, BYE and all
+    assert phone.exit(40) == 0
+    lab.until(lambda: not site.bindings(), 3, "nothing is left")
