@@ -85,6 +85,13 @@ static int print_place(struct re_printf *pf, const struct aa_line *line)
 				  str_isset(line->fault) ? line->fault
 				  : line->cur->reason);
 
+	if (line->second)
+		err |= re_hprintf(pf, aa_line_registered_at(line,
+							    line->second->flow)
+				  ? ", and besides on the %s" :
+				  ", but not yet besides on the %s",
+				  aa_line_use_name(line, line->second->use));
+
 	err |= re_hprintf(pf, "\nscenario %s: %s\n",
 			  aa_scenario_name(line->cfg.scenario),
 			  axis_words(line->cfg.scenario));

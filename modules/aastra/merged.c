@@ -22,7 +22,7 @@
 
 
 enum {
-	REQUESTS  = 64,         /* that are remembered                      */
+	REQUESTS  = 256,        /* that are remembered                      */
 	MEMORY_MS = 32000       /* RFC 3261 17.1.1.2, Timer B: whoever sent
 				   it has given up by then                  */
 };

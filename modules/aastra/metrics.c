@@ -300,6 +300,7 @@ static int sample_last_move(struct re_printf *pf, const char *name,
 
 typedef int (flow_sample_h)(struct re_printf *pf, const char *name,
 			    const struct labels *l,
+			    const struct aa_line *line,
 			    const struct aa_flow *flow);
 
 
@@ -323,7 +324,7 @@ static int each_flow(struct re_printf *pf, const char *name,
 				  aa_rank_name((enum aa_rank)rank));
 			l.v[3].name  = "uri";
 			l.v[3].value = aa_flow_name(flow);
-			err |= h(pf, name, &l, flow);
+			err |= h(pf, name, &l, line, flow);
 		}
 	}
 
@@ -332,16 +333,31 @@ static int each_flow(struct re_printf *pf, const char *name,
 
 
 static int flow_up(struct re_printf *pf, const char *name,
-		   const struct labels *l, const struct aa_flow *flow)
+		   const struct labels *l, const struct aa_line *line,
+		   const struct aa_flow *flow)
 {
+	(void)line;
+
 	return aa_prom_u64(pf, name, l->v, 4,
 			   aa_flow_state(flow) == AA_FLOW_UP);
 }
 
 
-static int flow_rtt(struct re_printf *pf, const char *name,
-		    const struct labels *l, const struct aa_flow *flow)
+static int flow_registered(struct re_printf *pf, const char *name,
+			   const struct labels *l, const struct aa_line *line,
+			   const struct aa_flow *flow)
 {
+	return aa_prom_u64(pf, name, l->v, 4,
+			   aa_line_registered_at(line, flow));
+}
+
+
+static int flow_rtt(struct re_printf *pf, const char *name,
+		    const struct labels *l, const struct aa_line *line,
+		    const struct aa_flow *flow)
+{
+	(void)line;
+
 	if (!aa_flow_rtt(flow))
 		return 0;
 
@@ -350,15 +366,21 @@ static int flow_rtt(struct re_printf *pf, const char *name,
 
 
 static int flow_failures(struct re_printf *pf, const char *name,
-			 const struct labels *l, const struct aa_flow *flow)
+			 const struct labels *l, const struct aa_line *line,
+			 const struct aa_flow *flow)
 {
+	(void)line;
+
 	return aa_prom_u64(pf, name, l->v, 4, aa_flow_failures(flow));
 }
 
 
 static int flow_probes(struct re_printf *pf, const char *name,
-		       const struct labels *l, const struct aa_flow *flow)
+		       const struct labels *l, const struct aa_line *line,
+		       const struct aa_flow *flow)
 {
+	(void)line;
+
 	return aa_prom_u64(pf, name, l->v, 4, aa_flow_probes(flow));
 }
 
@@ -370,6 +392,16 @@ static int sample_flow_up(struct re_printf *pf, const char *name,
 	(void)phone;
 
 	return each_flow(pf, name, line, flow_up);
+}
+
+
+static int sample_flow_registered(struct re_printf *pf, const char *name,
+				  const struct aa_phone *phone,
+				  const struct aa_line *line)
+{
+	(void)phone;
+
+	return each_flow(pf, name, line, flow_registered);
 }
 
 
@@ -470,6 +502,8 @@ static const struct family familyv[] = {
 {"aastra_registrations_total", "counter",
  "REGISTERs that a registrar accepted.",		sample_registrations},
 {"aastra_flow_up", "gauge", "1 if the server answers.",	sample_flow_up},
+{"aastra_flow_registered", "gauge",
+ "1 if the line has a binding over it.",		sample_flow_registered},
 {"aastra_flow_rtt_seconds", "gauge",
  "Round-trip time of the latest OPTIONS to the server.", sample_flow_rtt},
 {"aastra_flow_failures", "gauge", "Failures of the server in a row.",

@@ -110,6 +110,8 @@ static int json_flow(struct re_printf *pf, const struct aa_line *line,
 			  aa_flow_rtt(flow) / 1000, aa_flow_rtt(flow) % 1000,
 			  aa_flow_failures(flow) + pen->failures, retry);
 	err |= json_str(pf, error);
+	err |= re_hprintf(pf, ",\"registered\":");
+	err |= json_bool(pf, aa_line_registered_at(line, flow));
 	err |= re_hprintf(pf, "}");
 
 	return err;

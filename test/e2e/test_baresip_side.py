@@ -420,7 +420,7 @@ FLOW = {
     "state": one_of("idle", "connecting", "up", "down"),
     "keepalive": one_of("crlf", "stun", "options", "none"),
     "rtt_ms": number(), "failures": whole(), "retry_in_ms": whole(),
-    "error": text(),
+    "error": text(), "registered": flag,
 }
 LINE = {
     "line": whole(1), "aor": text("sips?:"),

@@ -73,10 +73,12 @@ class Standby(Row):
 class Callers:
     """Calls at a server, one after the other, all the time."""
 
-    def __init__(self, host, server, port):
-        self.agent = Agent(host, server.host, port=port)
+    def __init__(self, lab, server, port):
+        self.lab = lab
+        self.agent = Agent(lab.far, server.host, port=port)
         self.attempts = []
-        self.excused = (0, 0)
+        self.changes = []       # (from, till) when flows died or came back
+        self.lossy = False      # what was on the way then may be lost
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -98,14 +100,28 @@ class Callers:
 
     def unanswered(self):
         return [a for a in self.attempts if a.answered is None
-                and not self.excused[0] < a.t < self.excused[1]]
+                and not (self.lossy and self.on_the_way(a))]
+
+    def on_the_way(self, attempt):
+        return any(a < attempt.t < b for a, b in self.changes)
+
+    def answered_twice(self):
+        """Calls that the phone took twice. One that was on its way when a
+        flow died or came back does not count: what came over that one may
+        be as good as none."""
+        answers = {}
+        for e in self.lab.wire.sip("INVITE", status=200, src="phone"):
+            answers.setdefault(e.call_id, set()).add(e.header("to"))
+        assert answers
+        return [a.call_id for a in self.attempts
+                if len(answers.get(a.call_id, ())) > 1
+                and not self.on_the_way(a)]
 
 
 @contextlib.contextmanager
 def callers(site, rank=BACKUP):
-    """Afterwards all calls have been answered, but those of a time
-    that is excused."""
-    with Callers(site.lab.far, site.registrar(rank), 5070) as c:
+    """Afterwards all calls have been answered, and each once."""
+    with Callers(site.lab, site.registrar(rank), 5070) as c:
         yield c
         c.stop()
         with contextlib.suppress(Timeout):
@@ -115,6 +131,8 @@ def callers(site, rank=BACKUP):
                            "they are hung up")
         late = c.unanswered()
         assert len(c.attempts) > 10
+        twice = c.answered_twice()
+        assert not twice, "rang twice: %s" % twice
         assert not late, "%d of %d calls were not answered: %s" % (
             len(late), len(c.attempts),
             [("%.3f" % (a.t - c.attempts[0].t), a.code) for a in late][:20])
@@ -137,11 +155,12 @@ def test_no_gap(lab, row, transport, fault):
     phone = site.start()
     with callers(site) as calls:
         time.sleep(0.3)
+        t = lab.now()
         site.fail(site.axis, PRIMARY, fault)
-        if row == "D3":
-            # the primary's copy of a call was taken, the backup's refused,
-            # and then the primary died before it had passed the answer on
-            calls.excused = (lab.now() - 0.2, lab.now())
+        calls.changes.append((t - 0.1, lab.now()))
+        # the primary's copy of a call was taken, the backup's refused, and
+        # then the primary died before it had passed the answer on
+        calls.lossy = row == "D3"
         site.trigger(site.axis)
         lab.until(lambda: site.now() == site.away(), 6, "on the backup")
         lab.until(lambda: [n for n, _ in site.bindings()] == [
@@ -151,18 +170,77 @@ def test_no_gap(lab, row, transport, fault):
             moves = [e for e in phone.state(1)["history"]
                      if e["event"] == "failover"]
             assert [e["requests"] for e in moves] == [0], moves
+        t = lab.now()
         site.repair(site.axis, PRIMARY, fault)
+        calls.changes.append((t - FR_S - 0.2, t + 0.1))
         lab.until(lambda: ask(site) and site.now() == site.state()
                   and site.both(), 15, "home, with two bindings", 0.5)
         time.sleep(0.3)
-    answers = {}
-    for e in lab.wire.sip("INVITE", status=200, src="phone"):
-        answers.setdefault(e.call_id, set()).add(e.header("to"))
-    twice = [v for v in answers.values() if len(v) > 1]
-    assert answers and not twice, "rang twice: %s" % twice[:3]
     if row == "D3":
         # that registrar knows of no instance, and sends calls over both
         assert lab.wire.sip("INVITE", status=482, src="phone")
     # what was answered in the instant of the fault, BYE and all
     assert phone.exit(40) == 0
     lab.until(lambda: not site.bindings(), 3, "nothing is left")
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+def test_the_backup_fails(lab):
+    """While the primary serves, that is nothing to the line: it stays in
+    service, the dead flow is forgotten, and the backup is tried again, at
+    times. A restart of it is noticed in the same way."""
+    site = Standby(lab, "E3", "tcp")
+    phone = site.start()
+    with callers(site):
+        time.sleep(0.2)
+        t = lab.now()
+        site.fail(site.axis, BACKUP)
+        lab.until(lambda: site.only(site.state()), 5, "the dead flow is gone")
+        lab.never(lambda: site.now() != site.state(), 3, "leaves the primary")
+        tries = lab.wire.find(kind="syn", src="phone", dst=lab.backup,
+                              after=t)
+        assert 1 < len(tries) < 20, tries   # about once a second
+        site.repair(site.axis, BACKUP)
+        site.wait_both()
+    events = [e["event"] for e in phone.state(1)["history"]]
+    assert "failover" not in events, events
+    flows = phone.state(1)["flows"]
+    assert [f["registered"] for f in flows] == [True, True], flows
+    assert "and besides on the backup" in phone.cmd("aastra_explain 1")
+    gauge = phone.cmd("aastra_metrics")
+    assert gauge.count("aastra_flow_registered{") == 2
+    assert phone.exit(40) == 0
+    lab.until(lambda: not site.bindings(), 3, "nothing is left")
+
+
+@parallel
+def test_commands_and_settings(lab):
+    """Held on the backup it is registered there alone; held on the primary,
+    and left to itself, twice. 0, 1 and 2 may be changed while it runs, and
+    a line that goes takes both with it."""
+    site = Standby(lab, "E3", "tcp")
+    phone = site.start()
+    t = lab.now()
+    for command, alone in (("aastra_failover 1", True),
+                           ("aastra_failback 1", False),
+                           ("aastra_auto 1", False)):
+        phone.cmd(command)
+        if alone:
+            site.wait(site.away(), after=t - 60, only=True)
+        else:
+            site.wait_both()
+    for standby in (0, 2, 1, 2):
+        phone.config[:] = [x for x in phone.config
+                           if "outbound_standby" not in x]
+        phone.config.append("sip_outbound_standby %d" % standby)
+        phone.write_config()
+        with lab.sampler(site.registrars) as seen:
+            phone.cmd("aastra_reload")
+            if standby == 2:
+                site.wait_both()
+            else:
+                lab.until(lambda: site.only(site.state()), 5, "one binding")
+        assert not seen.gaps(), str(seen)
+    phone.cmd("uadel " + phone.state(1)["aor"])
+    lab.until(lambda: not site.bindings(), 5, "the line has ended")
