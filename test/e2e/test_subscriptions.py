@@ -3,10 +3,8 @@ real presence servers. What the servers know of their watchers is read from
 their own tables."""
 
 import contextlib
-import os
 import re
 import sqlite3
-import subprocess
 import threading
 import time
 
@@ -15,6 +13,7 @@ import pytest
 from helpers_rows import BACKUP, HOSTS, PRIMARY, RECOVERY_S, Row
 from lab import bodies
 from lab.figures import figure
+from lab.patience import patient
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.wait import Timeout
 
@@ -97,39 +96,6 @@ class Site(Row):
                                    after=after):
             found.setdefault((e.header("event"), e.user), e.t)
         return found
-
-
-PATIENCE = """
-#include <dlfcn.h>
-int sqlite3_busy_timeout(void *db, int ms);
-int sqlite3_open_v2(const char *name, void **dbp, int flags, const char *vfs)
-{
-	int (*open)(const char *, void **, int, const char *) =
-		dlsym((void *)-1L, "sqlite3_open_v2");
-	int err = open(name, dbp, flags, vfs);
-
-	if (!err)
-		sqlite3_busy_timeout(*dbp, 2000);
-	return err;
-}
-"""
-
-
-def patient(server, folder):
-    """Kamailio's processes, and whoever reads the table, share one SQLite
-    file, and db_sqlite gives up at once where another one has it. Let it wait
-    its turn."""
-    so = os.path.join(folder, "patience.so")
-    if not os.path.exists(so):
-        lib = next(x for x in (
-            "/usr/lib/%s/libsqlite3.so.0" % m for m in (
-                os.uname().machine + "-linux-gnu", ""))
-            if os.path.exists(x))
-        subprocess.run(["cc", "-shared", "-fPIC", "-O", "-w", "-x", "c", "-",
-                        "-x", "none", lib, "-ldl", "-o", so],
-                       input=PATIENCE, text=True, check=True)
-    argv = server.argv
-    server.argv = lambda: ["env", "LD_PRELOAD=" + so, *argv()]
 
 
 def user_of(text):

@@ -1,19 +1,31 @@
 """What is compared: this module and what people use today, each a phone on a
 host of its own that registers at the primary and knows the backup."""
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import time
 
-from lab.baresip import Baresip
+from lab.baresip import SYSTEM_MODULES, Baresip
 from lab.proc import Proc
 
 from . import sip
 
 CONFIG = ["call_max_calls 0", "sip_trans_def udp"]
 PORT = {"udp": 5060, "tcp": 5060, "tls": 5061}
+
+
+def names_in_dns(lab, dns, transport, primary=None):
+    """The servers as a domain's SRV records name them, the backup second."""
+    service = {"udp": "_sip._udp.", "tcp": "_sip._tcp.",
+               "tls": "_sips._tcp."}[transport] + sip.DOMAIN
+    port = PORT[transport]
+    dns.srv(service, (10, 0, port, "primary." + sip.DOMAIN),
+            (20, 0, port, "backup." + sip.DOMAIN))
+    dns.a("primary." + sip.DOMAIN, (primary or lab.primary).ip)
+    dns.a("backup." + sip.DOMAIN, lab.backup.ip)
 
 
 class Contender:
@@ -26,6 +38,8 @@ class Contender:
     def __init__(self, lab, host, user, transport):
         self.lab, self.host, self.user = lab, host, user
         self.transport = transport
+        self.primary = lab.primary      # hosts; a cell may have others
+        self.dns = None                 # a name server
 
     def via(self, server):
         return "sip:%s:%d;transport=%s" % (server.ip, PORT[self.transport],
@@ -34,20 +48,27 @@ class Contender:
     def drop_calls(self):
         """Give up what is not answered, as a person would."""
 
+    def signal(self, number):
+        """To its process, if it has one."""
+        if self.process:
+            self.process.signal(number)
+
 
 class _Baresip(Contender):
     aastra = False
     keys = ()
     modules = ()
     wrapper = ()
+    regint = 3600
+    phone = None
 
     def accounts(self):
-        return [self.account('outbound="%s"' % self.via(self.lab.primary))]
+        return [self.account('outbound="%s"' % self.via(self.primary))]
 
     def account(self, extra):
-        return ("<sip:%s@%s;transport=%s>;auth_pass=secret%s;regint=3600;"
+        return ("<sip:%s@%s;transport=%s>;auth_pass=secret%s;regint=%d;"
                 "answermode=auto;%s" % (self.user, sip.DOMAIN, self.transport,
-                                        self.user, extra))
+                                        self.user, self.regint, extra))
 
     def config(self):
         return [*CONFIG, *self.keys]
@@ -56,7 +77,7 @@ class _Baresip(Contender):
         config = self.config()
         if self.transport == "tls":
             config.append("sip_cafile " + self.lab.ca.cert)
-        self.phone = Baresip(
+        self.phone = self.make(
             self.host, self.lab.dir, self.accounts(), config=config,
             app_modules=self.modules, wrapper=self.wrapper,
             aastra=self.lab.module if self.aastra else None,
@@ -66,6 +87,14 @@ class _Baresip(Contender):
         self.lab.phones.append(self.phone)
         self.phone.start()
         return self
+
+    @property
+    def make(self):
+        return Baresip
+
+    @property
+    def process(self):
+        return self.phone and self.phone.proc
 
     def dial(self):
         try:
@@ -101,8 +130,20 @@ class Aastra(_Baresip):
 
 class AastraQuick(Aastra):
     name = "aastra-quick"
-    text = "this module, keep-alive 5 s, transaction timer 1 s"
-    keys = ("sip_outbound_keepalive_timer 5", "sip_transaction_timer 1000")
+    text = "this module, keep-alive 1 s"
+    keys = ("sip_outbound_keepalive_timer 1",)
+
+
+class AastraNine(Aastra):
+    """For requests: nine lines that share what there is to share."""
+
+    name = "aastra-9"
+    text = "this module, nine lines"
+
+    def accounts(self):
+        one, = super().accounts()
+        return [one.replace(str(self.user), str(self.user + i))
+                for i in range(9)]
 
 
 class AastraStandby(Aastra):
@@ -123,7 +164,7 @@ class TwoOutbounds(_Baresip):
 
     def accounts(self):
         return [self.account('sipnat=outbound;outbound="%s";outbound2="%s"' % (
-            self.via(self.lab.primary), self.via(self.lab.backup)))]
+            self.via(self.primary), self.via(self.lab.backup)))]
 
 
 class OneAccount(_Baresip):
@@ -131,11 +172,39 @@ class OneAccount(_Baresip):
     text = "baresip 1.0.0, one account, no backup"
 
 
+class _Elsewhere(Baresip):
+    """A baresip that sees another root, with modules of its own. It has no
+    instance-id: its two accounts would send the same one, and the farewell
+    of the second then takes away the binding of the first."""
+
+    def __init__(self, root, *args, **kw):
+        super().__init__(*args, **kw)
+        self.root = root
+
+    def _module_path(self):
+        path = super()._module_path()
+        for m in os.listdir(self.root + SYSTEM_MODULES):
+            if not os.path.lexists(os.path.join(path, m)):
+                os.symlink(os.path.join(SYSTEM_MODULES, m),
+                           os.path.join(path, m))
+        return path
+
+    def write_config(self):
+        super().write_config()
+        path = os.path.join(self.dir, "config")
+        with open(path) as f:
+            lines = [x for x in f if "uuid.so" not in x]
+        with open(path, "w") as f:
+            f.writelines(lines)
+
+
 class Serreg(_Baresip):
-    """baresip of Debian 13, in a folder made by mmdebstrap."""
+    """baresip of Debian 13, in a folder made by mmdebstrap. What it has to
+    find a dead server is the refresh of its registration."""
 
     name = "serreg"
-    text = "baresip 1.1.0 with `serreg`, two accounts"
+    text = "baresip 1.1.0 with `serreg`, two accounts, `regint` 60 s"
+    regint = 60
     modules = ("serreg.so",)
     root = os.environ.get("BENCH_TRIXIE", "/var/tmp/bench-trixie")
 
@@ -152,7 +221,11 @@ class Serreg(_Baresip):
     def accounts(self):
         return [self.account('outbound="%s";prio=%d;fbregint=120' % (
             self.via(server), prio)) for prio, server in enumerate(
-                (self.lab.primary, self.lab.backup))]
+                (self.primary, self.lab.backup))]
+
+    @property
+    def make(self):
+        return functools.partial(_Elsewhere, self.root)
 
     def start(self):
         # the mount is gone with the process
@@ -171,6 +244,7 @@ class Linphone(Contender):
     SRV records, which is the one way it has."""
 
     name = "linphone"
+    proc = None
     text = "linphone 5.1 (`linphone-cli`), SRV records"
 
     def start(self):
@@ -179,10 +253,15 @@ class Linphone(Contender):
         shutil.rmtree(home, ignore_errors=True)
         for sub in ("", "/.local/share/linphone", "/.config/linphone"):
             os.makedirs(home + sub, exist_ok=True)
+        # without a way out it believes that there is no network, and closes
+        # its connection after five seconds
+        self.host.run("ip", "route", "replace", "default", "via",
+                      self.lab.far.ip)
         self._pipe = "bench-%s-%d-%d" % (self.host.name, os.getpid(),
                                          int(time.monotonic() * 1000))
         with open(home + "/resolv.conf", "w") as f:
-            f.write("nameserver %s\noptions timeout:1\n" % self.lab.far.ip)
+            f.write("nameserver %s\noptions timeout:1\n" % (
+                self.dns.host if self.dns else self.lab.far).ip)
         tp = self.transport
         # -1: any port, -2: a client's only, 0: none
         ports = {"sip_port": -1 if tp == "udp" else 0,
@@ -213,6 +292,10 @@ class Linphone(Contender):
         self._sock = None
         self.lab.until(self._connect, 10, "linphone's pipe", every=0.1)
         return self
+
+    @property
+    def process(self):
+        return self.proc
 
     def _connect(self):
         import socket
@@ -263,3 +346,4 @@ class Linphone(Contender):
 ALL = {c.name: c for c in (Aastra, AastraQuick, AastraStandby,
                            AastraStandby2, TwoOutbounds, OneAccount, Serreg,
                            Linphone)}
+IDLE = {c.name: c for c in (*ALL.values(), AastraNine)}

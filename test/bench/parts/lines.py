@@ -13,17 +13,18 @@ import time
 
 from lab import Lab
 
-from . import page
+from . import page, plot
 
 ROUNDS = 3
 COUNTS = (1, 9, 50, 200, 1000)
 FIRST = 10000
 HERE = os.path.dirname(os.path.abspath(__file__))
+SVG = os.path.join(page.TOP, "docs/performance-lines.svg")
 
 
 def arguments(parser):
     parser.add_argument("--lines", action="append", type=int)
-    parser.add_argument("--idle", type=float, default=30,
+    parser.add_argument("--idle", type=float, default=60,
                         help="seconds of idling that are measured")
 
 
@@ -116,13 +117,15 @@ def _one(opts, lab, n):
     out = {}
 
     # without the module, for the difference
-    plain = _phone(lab, n, False)
+    plain = _phone(lab, n, False, env=stall.env())
     _registered(lab, reg, n)
     lab.wire.settle(0.5, 30)
     out["plain_kb"] = own_kb(plain.proc)
+    stall.reset()
     t, c = time.monotonic(), cpu_s(plain.proc)
-    time.sleep(min(opts.idle, 10))
+    time.sleep(opts.idle / 2)
     out["plain_idle"] = (cpu_s(plain.proc) - c) / (time.monotonic() - t)
+    out["plain_wakeups"] = stall.read()[2] / (time.monotonic() - t)
     plain.kill()
     for i in range(n):
         try:
@@ -142,11 +145,17 @@ def _one(opts, lab, n):
     out["start_stall"], out["start_stall_cpu"], _ = stall.read()
     out["idle_kb"] = own_kb(phone.proc)
 
+    # what belongs to the start is over
+    time.sleep(min(opts.idle, 5))
     stall.reset()
     t, c = time.monotonic(), cpu_s(phone.proc)
     time.sleep(opts.idle)
-    out["idle"] = (cpu_s(phone.proc) - c) / (time.monotonic() - t)
-    out["wakeups"] = stall.read()[2] / (time.monotonic() - t)
+    took = time.monotonic() - t
+    out["idle"] = (cpu_s(phone.proc) - c) / took
+    out["wakeups"] = stall.read()[2] / took
+    out["keepalives"] = len(lab.wire.find(
+        lambda e: e.kind == "ping" or e.sip and e.request, src="phone",
+        after=t, before=t + took)) / took
 
     stall.reset()
     c, t = cpu_s(phone.proc), lab.now()
@@ -181,8 +190,33 @@ def per_line(counts, n, f):
     return "%.1f" % ((f(counts[n]) - f(counts[1])) / (n - 1))
 
 
+def draw(c):
+    """How it grows, as a plot."""
+    base = c[1]["idle_kb"] - c[1]["plain_kb"] if 1 in c else 0
+    plain = c[1]["plain_kb"] if 1 in c else 0
+
+    def curve(f):
+        return [(n, f(r)) for n, r in sorted(c.items())]
+    with open(SVG, "w") as f:
+        f.write(plot.curves([
+            ("Until the last line is back or there", "s", {
+                "after a kill": curve(lambda r: r["move_s"]),
+                "after the start": curve(lambda r: r["start_s"])}),
+            ("Memory beyond that of one line", "KiB", {
+                "module": curve(lambda r: r["idle_kb"] - r["plain_kb"] - base),
+                "baresip alone": curve(lambda r: r["plain_kb"] - plain)}),
+            ("Processor time of a move", "ms", {
+                "": curve(lambda r: 1000 * r["move_cpu"])}),
+            ("Longest stall of the event loop, processor time", "ms", {
+                "move": curve(lambda r: 1000 * r["move_stall_cpu"]),
+                "start": curve(lambda r: 1000 * r["start_stall_cpu"])})],
+            "lines"))
+
+
 def text(results):
     c = {int(k): v for k, v in results["counts"].items()}
+    if len(c) > 1 and not page.dry:
+        draw(c)
     rows = []
     for n, r in sorted(c.items()):
         rows.append([
@@ -193,7 +227,8 @@ def text(results):
             "%.0f µs" % (1e6 * r["move_cpu"] / n),
             "%.3f %%" % (100 * r["idle"]), "%.3f %%" % (100 *
                                                         r["plain_idle"]),
-            "%.2f" % r["wakeups"],
+            "%.2f" % r["wakeups"], *("%.2f" % r[k] if k in r else "-"
+                                     for k in ("plain_wakeups", "keepalives")),
             "%.1f / %.1f ms" % (1000 * r["move_stall"],
                                 1000 * r["move_stall_cpu"]),
             "%.1f / %.1f ms" % (1000 * r["start_stall"],
@@ -203,10 +238,13 @@ def text(results):
          "peak REGISTER/s (0.1 s)", "REGISTERs a line and move",
          "KiB a line, module", "KiB a line, baresip alone",
          "CPU a line and move", "idle CPU", "idle CPU, baresip alone",
-         "wake-ups/s, idle", "longest stall, move (time / CPU)",
+         "wake-ups/s, idle", "the same, baresip alone",
+         "keep-alives and requests/s, idle", "longest stall, move (time / CPU)",
          "longest stall, start (time / CPU)"], rows)]
     big = [n for n in c if n >= 9]
     if len(big) > 1:
+        base = c[1]["idle_kb"] - c[1]["plain_kb"] if 1 in c else 0
+
         def grows(what, f):
             b = page.exponent([(n, f(c[n])) for n in big])
             return "%s: n^%.2f" % (what, b) if b is not None else what
@@ -214,8 +252,8 @@ def text(results):
                 + "; ".join([
                     grows("time until the last line is back",
                           lambda r: r["move_s"]),
-                    grows("memory of the module",
-                          lambda r: r["idle_kb"] - r["plain_kb"]),
+                    grows("memory of the module, without what one line "
+                          "has", lambda r: r["idle_kb"] - r["plain_kb"] - base),
                     grows("CPU of a move", lambda r: r["move_cpu"]),
                     grows("longest stall (CPU)",
                           lambda r: r["move_stall_cpu"])]) + "."]

@@ -7,10 +7,12 @@ import os
 import re
 import statistics
 import subprocess
+import time
 
 TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                     "../../.."))
 RESULTS = os.path.join(TOP, "test/bench/results")
+QUIET = 0.1             # share of the machine that others may use meanwhile
 PAGE = os.path.join(TOP, "docs/performance.md")
 
 
@@ -82,6 +84,28 @@ def _version(package, root=None):
     return _out(*argv) or "?"
 
 
+def busy(during=1.0):
+    """Share of the machine's processor time that somebody uses [0..1]."""
+    def times():
+        with open("/proc/stat") as f:
+            v = [int(x) for x in f.readline().split()[1:9]]
+        return sum(v), v[3] + v[4]
+    total, idle = times()
+    time.sleep(during)
+    total2, idle2 = times()
+    return 1 - (idle2 - idle) / max(1, total2 - total)
+
+
+# print only
+dry = False
+
+# share of the machine that others used when the run began
+others = None
+
+# what is built now, whatever is committed while it runs
+REVISION = _out("git", "-C", TOP, "rev-parse", "--short", "HEAD")
+
+
 def machine(command, load_before, root=None):
     """Who measured what, when, and how busy the machine was."""
     cpu = re.search(r"^model name\s*:\s*(.*)$",
@@ -91,12 +115,14 @@ def machine(command, load_before, root=None):
         "kernel": os.uname().release,
         "baresip": _version("baresip-core"),
         "kamailio": _version("kamailio"),
-        "module": _out("git", "-C", TOP, "rev-parse", "--short", "HEAD"),
+        "module": REVISION,
         "date": datetime.datetime.now(datetime.timezone.utc)
         .strftime("%Y-%m-%d %H:%M UTC"),
         "command": command,
         "load": ["%.1f" % load_before, "%.1f" % os.getloadavg()[0]],
     }
+    if others is not None:
+        info["busy"] = others
     if root:
         info["baresip (serreg)"] = _version("baresip-core", root)
         info["linphone"] = _version("linphone-cli")
@@ -106,11 +132,12 @@ def machine(command, load_before, root=None):
 def machine_text(m):
     names = "; ".join("%s %s" % (k, m[k]) for k in (
         "baresip", "kamailio", "baresip (serreg)", "linphone") if k in m)
+    shared = m["busy"] > QUIET if "busy" in m else float(m["load"][0]) > 0.5
     return ("Measured %s on %s, Linux %s, load average %s before and %s "
             "after%s; module at %s; %s. Command:\n\n    %s" % (
                 m["date"], m["cpu"], m["kernel"], m["load"][0], m["load"][1],
                 " (**a machine that others kept busy**: figures of a quiet "
-                "one are better)" if float(m["load"][0]) > 0.5 else "",
+                "one are better)" if shared else "",
                 m["module"], names, m["command"]))
 
 

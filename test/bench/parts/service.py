@@ -1,14 +1,23 @@
 """Time without service after a fault of the primary.
 
-Two edge proxies in front of one registrar, each contender on a host of its
-own. Service is an inbound call to the AOR that is answered, and an outbound
-call that is answered. Beside it the time until the registrar has a binding
-over a path that works, from the wire.
+Edge proxies in front of one registrar, each contender on a host of its own.
+Service is an inbound call to the AOR that is answered, and an outbound call
+that is answered. Beside it the time until the registrar has a binding over a
+path that works, from the wire.
+
+Rounds add up: --rounds is how many each figure shall have in the end, what
+earlier runs found included (results/service/, one file a fault, transport and
+link). Where milliseconds count (a kill on TCP and TLS) each phone has a
+primary of its own, and one primary is killed after the other. Where it is
+seconds, many copies of each phone share one primary and one fault: they were
+started at different times and are at different points of their keep-alive.
 """
 
-import os
+import queue
 import random
 import shutil
+import signal
+import sys
 import tempfile
 import threading
 import time
@@ -17,18 +26,26 @@ from lab import Lab
 from lab.dns import Dns
 from lab.link import SlowLink, know_each_other
 from lab.netns import HOSTS
-from lab.site import live, rank_by_path
+from lab.site import live
 
-from . import page, sip
-from .contenders import ALL, PORT, Serreg
+from . import page, rounds, service_page, sip
+from .contenders import ALL, Serreg, names_in_dns
 
+ROUNDS = 50
 FAULTS = ("kill", "hang", "blackhole")
 TRANSPORTS = ("tcp", "udp", "tls")
 LINKS = (0.1, 20, 100)
-ANSWER_S = 2.0          # a caller waits so long
-LIMIT_S = 60
-GIVE_UP_S = 4.0         # a person who dialled hangs up and dials again
+ANSWER_S = 10.0         # a caller waits so long
+LIMIT_S = 100
+GIVE_UP_S = 8.0         # a person who dialled hangs up and dials again
 HOPELESS = 3            # rounds beyond the limit, after which no more is tried
+STAGGER_S = 25          # phones that share a fault start within this time
+FIRST_HOST = 30         # of the numbers that the phones' hosts get
+AT_ONCE = 4             # phones or servers that are started side by side
+
+# not found within milliseconds by a closed connection: seconds, or never
+SLOW = {("serreg", "in"), ("serreg", "out"), ("one-account", "in"),
+        ("one-account", "out"), ("two-outbounds", "out")}
 
 
 def arguments(parser):
@@ -43,300 +60,437 @@ def arguments(parser):
                         "seconds is not waited for")
     parser.add_argument("--direction", action="append",
                         choices=("in", "out"))
+    parser.add_argument("--copies", type=int, default=5,
+                        help="phones of a kind that share a slow fault")
+    parser.add_argument("--phase", choices=("fast", "slow"),
+                        help="of a kill: only contenders that are back within "
+                        "milliseconds, or only the others")
 
 
 def run(opts):
-    results = page.load("service") if not opts.fresh else {}
-    results.setdefault("cells", {})
+    sys.setswitchinterval(0.0005)       # threads take times here
     names = opts.contender or [*ALL, "floor"]
     if "serreg" in names:
         Serreg.prepare()
-    for transport in opts.transport or TRANSPORTS:
-        for link in opts.link or LINKS:
+    for link in opts.link or (20, 0.1, 100):
+        for transport in opts.transport or TRANSPORTS:
             for fault in opts.fault or FAULTS:
-                cell = Cell(opts, names, transport, link, fault)
-                for name, figures in cell.run().items():
-                    key = "%s %s %g %s" % (fault, transport, link, name)
-                    results["cells"][key] = dict(figures,
-                                                 rounds=opts.rounds)
-                results["machine"] = page.machine(opts.command, opts.load,
-                                                  Serreg.root)
-                if not opts.dry:
-                    page.save("service", results)
-    return text(results)
+                pairs = [(n, d) for n in names if n != "floor"
+                         for d in opts.direction or ("in", "out")]
+                single = fault == "kill" and transport != "udp"
+                fast = [p for p in pairs if single and p not in SLOW]
+                slow = [p for p in pairs if p not in fast]
+                store = rounds.Store(
+                    "service", "%s-%s-%g" % (fault, transport, link), opts)
+                if fast and opts.phase != "slow":
+                    Alone(opts, store, fault, transport, link, fast,
+                          "floor" in names).run()
+                if slow and opts.phase != "fast":
+                    Together(opts, store, fault, transport, link, slow).run()
+    return service_page.text()
+
+
+def text(results):
+    return service_page.text()
+
+
+class Slot:
+    """A phone of a cell: who, on which host, which calls it is to have."""
+
+    def __init__(self, name, direction, number):
+        self.name, self.direction, self.number = name, direction, number
+        self.user = 110 + number
+        self.figures = {}
+        self.t0 = None
+
+    def __repr__(self):
+        return "%s %s" % (self.name, self.direction)
 
 
 class Cell:
-    """One fault over one transport and link: the contenders, round after
-    round, side by side; after a kill, where milliseconds count, one after
-    the other."""
+    def __init__(self, opts, store, fault, transport, link, pairs):
+        self.opts, self.store, self.pairs = opts, store, pairs
+        self.fault, self.transport, self.link = fault, transport, link
+        self.tls = transport == "tls"
 
-    def __init__(self, opts, names, transport, link, fault):
-        self.opts, self.names = opts, names
-        self.transport, self.link, self.fault = transport, link, fault
-        self.figures = {n: {"in": [], "out": [], "binding": []}
-                        for n in names if n != "floor"}
-        self.floor = []
-        self.errors = {}
+    def title(self):
+        return "%s, %s, link of %g ms" % (self.fault, self.transport,
+                                          self.link)
 
     def run(self):
+        if not self.todo():
+            return
+        print("%s: %s" % (time.strftime("%H:%M:%S"), self.title()),
+              flush=True)
+        self.store.begin()
         folder = tempfile.mkdtemp(prefix="aabench-")
+        self.slots = self.layout()
         hosts = dict(HOSTS)
-        for i in range(len(self.names)):
-            hosts["p%d" % i] = 100 + i
-        self.lab = Lab(folder, module=self.opts.module,
-                       binary=self.opts.baresip, hosts=hosts)
-        keep = True
+        for s in self.slots:
+            hosts["p%d" % s.number] = FIRST_HOST + s.number
+        hosts.update(self.more_hosts())
         try:
-            with self.lab:
-                self._setup()
-                self._rounds()
+            with Lab(folder, module=self.opts.module,
+                     binary=self.opts.baresip, hosts=hosts) as lab:
+                self.lab = lab
+                self.setup()
+                while self.todo():
+                    self.forget()
+                    self.round()
+                    self.store.save(self.opts)
                 if self.opts.keep:
-                    self.lab.wire.dump(folder + "/wire.txt")
+                    lab.wire.dump(folder + "/wire.txt")
                     print("  logs: " + folder, flush=True)
-            keep = self.opts.keep
         finally:
-            if not keep:
+            if not self.opts.keep:
                 shutil.rmtree(folder, ignore_errors=True)
-        out = {}
-        for n, f in self.figures.items():
-            out[n] = {k: page.spread(v, self.opts.limit)
-                      for k, v in f.items() if v}
-        if self.floor:
-            out["floor"] = {"binding": page.spread(self.floor)}
-        for n, f in out.items():
-            print("  %-16s %s" % (n, "; ".join(
-                "%s %s (n=%d)" % (k, page.cell(v), v["n"])
-                for k, v in f.items())), flush=True)
-        return out
+        print(self.store.summary(), flush=True)
+
+    def todo(self):
+        """What has too few rounds yet: [(name, direction)]."""
+        return [(n, d) for n, d in self.pairs
+                if not self.store.hopeless(n, d, HOPELESS)
+                and self.store.count(n, d) < self.opts.rounds]
+
+    def forget(self):
+        """What was seen in earlier rounds only takes time."""
+        with self.lab.wire._news:
+            self.lab.wire.events.clear()
+        self.agent.forget()
 
     # -- the lab -----------------------------------------------------------
 
-    def _setup(self):
+    def setup(self):
         lab = self.lab
-        print("%s, %s, link of %g ms:" % (self.fault, self.transport,
-                                          self.link), flush=True)
-        tls = self.transport == "tls"
-        self.reg = lab.registrar(OPEN_CALLS=True)
-        self.primary = lab.edge(lab.primary, self.reg, **(
-            dict(lab.tls(lab.primary), DUMP=False) if tls else {}))
-        self.backup = lab.edge(lab.backup, self.reg, **(
-            dict(lab.tls(lab.backup), DUMP=False) if tls else {}))
-        hosts = {n: getattr(lab, "p%d" % i) for i, n in enumerate(self.names)}
-        if self.link >= 1:
-            for h in hosts.values():
-                SlowLink(lab, h, self.link)
+        self.reg = lab.registrar(OPEN_CALLS=True, USER_LAST=999)
+        self.backup = self.edge(lab.backup)
+        for s in self.slots:
+            s.host = getattr(lab, "p%d" % s.number)
+            if self.link >= 1:
+                SlowLink(lab, s.host, self.link)
+        self.setup_primaries()
         know_each_other(lab)
         self.agent = sip.Agent(lab.far, lab.reg).register()
         lab.others.append(self.agent)
-        self._dns()
-        self.user = {n: 110 + i for i, n in enumerate(self.names)}
-        self.phones = {n: ALL[n](lab, hosts[n], self.user[n], self.transport)
-                       for n in self.names if n != "floor"}
-        if "floor" in hosts:
-            self.by_hand = sip.Floor(
-                hosts["floor"], lab.backup, self.user["floor"],
-                self.transport, lab.ca.cert if tls else None)
+        for s in self.slots:
+            if s.name in ALL:
+                s.phone = ALL[s.name](lab, s.host, s.user, self.transport)
+                s.phone.primary = s.primary.host
+                s.phone.dns = s.dns
 
-    def _dns(self):
-        lab = self.lab
-        dns = Dns(lab.far).start()
-        lab.others.append(dns)
-        service = {"udp": "_sip._udp.", "tcp": "_sip._tcp.",
-                   "tls": "_sips._tcp."}[self.transport] + sip.DOMAIN
-        port = PORT[self.transport]
-        dns.srv(service, (10, 0, port, "primary." + sip.DOMAIN),
-                (20, 0, port, "backup." + sip.DOMAIN))
-        dns.a("primary." + sip.DOMAIN, lab.primary.ip)
-        dns.a("backup." + sip.DOMAIN, lab.backup.ip)
+    def edge(self, host, start=True):
+        return self.lab.edge(host, self.reg, start=start, **(
+            dict(self.lab.tls(host), DUMP=False) if self.tls else {}))
 
-    # -- rounds ------------------------------------------------------------
+    def dns(self, primary):
+        """A name server on the primary's host: it lives on."""
+        dns = Dns(primary).start()
+        self.lab.others.append(dns)
+        names_in_dns(self.lab, dns, self.transport, primary)
+        return dns
 
-    def _rounds(self):
-        names = [n for n in self.names if n != "floor"]
-        groups = [[n] for n in names] if self.fault == "kill" else [names]
-        for _ in range(self.opts.rounds):
-            if "floor" in self.names:
-                self.floor.append(self.by_hand.run())
-            for direction in self.opts.direction or ("in", "out"):
-                for group in groups:
-                    todo = [n for n in group if not self._hopeless(
-                        n, direction)]
-                    if todo:
-                        self._round(todo, direction)
+    # -- steps of a round ----------------------------------------------------
 
-    def _hopeless(self, name, direction):
-        v = self.figures[name][direction]
-        return self.errors.get(name, 0) >= HOPELESS or (
-            len(v) >= HOPELESS and v[-HOPELESS:] == [None] * HOPELESS)
-
-    def _round(self, names, direction):
-        lab = self.lab
-        started = []
+    def start_phone(self, slot):
+        """Start it and wait until it is registered; False if it fails."""
         try:
-            for n in names:
-                try:
-                    self.phones[n].start()
-                    lab.until(lambda n=n: "primary" in self._ranks(n), 15,
-                              "%s registered" % n)
-                    started.append(n)
-                except (AssertionError, RuntimeError, OSError) as e:
-                    self.errors[n] = self.errors.get(n, 0) + 1
-                    print("  %s does not start: %s" % (n, str(e)[:400]),
-                          flush=True)
-            if started:
-                self._fault(started, direction)
+            slot.phone.start()
+            self.lab.until(lambda: "primary" in self.ranks(slot), 30,
+                           "%s registered" % slot, every=0.05)
+            slot.had = False
+            return True
+        except (AssertionError, RuntimeError, OSError) as e:
+            print("  %s does not start: %s" % (slot, str(e)[:300]),
+                  flush=True)
+            return False
+
+    def stop_phones(self, slots):
+        for s in slots:
+            s.phone.signal(signal.SIGKILL)
+        for s in slots:
+            try:
+                s.phone.stop()
+            except (OSError, AttributeError, AssertionError):
+                pass
+            self.reg.remove_bindings(str(s.user))
+
+    def ranks(self, slot):
+        """Over which servers the registrar reaches a phone."""
+        out = set()
+        for b in self.reg.bindings(str(slot.user)):
+            path = b["path"] or ""
+            if live(b):
+                out |= {rank for rank, host in (
+                    ("primary", slot.primary.host), ("backup",
+                                                     self.lab.backup))
+                    if host.ip + ":" in path or host.ip + ";" in path
+                    or host.ip + ">" in path}
+        return out
+
+    def closed(self, slot, after):
+        """When the kernel of the dead server closed the connection."""
+        fins = self.lab.wire.find(lambda e: e.kind in ("fin", "rst"),
+                                  src=slot.primary.host, dst=slot.host,
+                                  after=after)
+        return min((e.t for e in fins), default=None)
+
+    def measure(self, slot):
+        """Until calls are answered again, from slot.t0 on."""
+        if slot.direction == "in":
+            slot.figures["in"] = self.inbound(slot)
+        else:
+            slot.figures["out"] = self.outbound(slot)
+
+    # how long until the next try [s], by the time since the fault
+    def pause(self, age):
+        return 0.02 if age < 1 else 0.1 if age < 10 else 0.5
+
+    def inbound(self, slot):
+        """Until a call made after the fault is answered."""
+        attempts, found = [], None
+        end = slot.t0 + self.limit
+        while time.monotonic() < end and found is None:
+            attempts.append(self.agent.call(slot.user))
+            pause = self.pause(time.monotonic() - slot.t0)
+            attempts[-1].answer.wait(pause)
+            found = _first(attempts)
+        if found is None:
+            time.sleep(ANSWER_S)
+            found = _first(attempts)
+        return found - slot.t0 if found else None
+
+    def outbound(self, slot):
+        """Somebody dials, and dials again as soon as it failed or was not
+        answered for GIVE_UP_S."""
+        phone, user = slot.phone, str(slot.user)
+        end = slot.t0 + self.limit
+
+        def answered():
+            return next((t for t, who in list(self.agent.answered)
+                         if who == user and t > slot.t0), None)
+        while time.monotonic() < end and not answered():
+            t = time.monotonic()
+            phone.dial()
+            while (time.monotonic() < t + GIVE_UP_S and not answered()
+                   and not phone.failed(t)):
+                time.sleep(self.look)
+            if not answered() and not phone.failed(t):
+                phone.drop_calls()
+            time.sleep(2 * self.look)
+        found = answered()
+        return found - slot.t0 if found else None
+
+    def binding(self, slot):
+        if slot.had:
+            return 0.0
+        found = self.lab.wire.sip(
+            "REGISTER", status=200, src="reg", dst="backup", after=slot.t0,
+            user=slot.user, match=lambda e: e.expires)
+        return found[0].t - slot.t0 if found else None
+
+    def requests(self, slot):
+        """Requests that belong to the move, not to the call."""
+        return len(self.lab.wire.sip(
+            request=True, src=slot.host, after=slot.t0,
+            match=lambda e: e.method in ("REGISTER", "OPTIONS", "SUBSCRIBE")))
+
+    def found(self, slot):
+        """From what the phone sent into the silence until it turned to the
+        backup."""
+        wire = self.lab.wire
+        sent = wire.find(lambda e: e.kind not in ("rst", "fin"),
+                         src=slot.host, dst=slot.primary.host, after=slot.t0)
+        turned = wire.find(lambda e: e.kind in ("syn", "sip"), src=slot.host,
+                           dst="backup", after=sent[0].t) if sent else None
+        return turned[0].t - sent[0].t if turned else None
+
+    def note(self, slot):
+        f = slot.figures
+        if slot.direction == "in":
+            f["binding"] = self.binding(slot)
+            if not self.tls:
+                f["requests"] = self.requests(slot)
+            if self.fault != "kill" and slot.name in ("aastra",
+                                                      "aastra-quick"):
+                f["found"] = self.found(slot)
+        for key, value in f.items():
+            self.store.add(slot.name, key, value)
+        slot.figures = {}
+
+
+class Alone(Cell):
+    """Milliseconds: a primary for each phone, killed one after the other."""
+
+    look = 0.002
+    limit = 20
+
+    def __init__(self, opts, store, fault, transport, link, pairs, floor):
+        super().__init__(opts, store, fault, transport, link, pairs)
+        self.floor = floor
+
+    def layout(self):
+        return [Slot(n, d, i) for i, (n, d) in enumerate(
+            self.todo() + ([("floor", "-")] if self.floor else []))]
+
+    def more_hosts(self):
+        n = FIRST_HOST + len(self.slots)
+        return {"k%d" % s.number: n + s.number for s in self.slots}
+
+    def setup_primaries(self):
+        for s in self.slots:
+            s.primary = self.edge(getattr(self.lab, "k%d" % s.number),
+                                  start=False)
+            s.dns = self.dns(s.primary.host)
+        self.by_hand = None
+        if self.floor:
+            s = self.slots[-1]
+            self.by_hand = sip.Floor(
+                s.host, self.lab.backup, s.user, self.transport,
+                self.lab.ca.cert if self.tls else None)
+
+    def round(self):
+        todo = set(self.todo())
+        slots = [s for s in self.slots if (s.name, s.direction) in todo]
+        random.shuffle(slots)
+        try:
+            started = _side_by_side(self.begin, slots)
+            self.lab.wire.settle(0.3, 10)       # what is kept ready, too
+            at = random.randrange(len(slots)) if self.by_hand else -1
+            for i, s in enumerate(slots):
+                if i == at:
+                    self.store.add("floor", "binding", self.by_hand.run())
+                if s in started:
+                    self.one(s)
+            self.lab.wire.settle(0.2, 5)
+            for s in started:
+                if s.t0:
+                    self.note(s)
         finally:
-            for n in names:
-                try:
-                    self.phones[n].stop()
-                except (OSError, AttributeError, AssertionError):
-                    pass
-            self._mend()
-            for n in names:
-                self.reg.remove_bindings(str(self.user[n]))
+            self.stop_phones(slots)
+            for s in slots:
+                s.primary.kill()
 
-    def _ranks(self, name):
-        return [rank_by_path(self.lab, b)
-                for b in self.reg.bindings(str(self.user[name])) if live(b)]
+    def begin(self, slot):
+        slot.primary.start()
+        if not self.start_phone(slot):
+            return False
+        return True
 
-    def _fault(self, names, direction):
+    def one(self, slot):
         lab = self.lab
-        # some time within the interval of the phones' keep-alives
-        time.sleep(random.uniform(0.5, 1 if self.fault == "kill" else 20))
-        had = {n: "backup" in self._ranks(n) for n in names}
-        t = lab.now()
+        lab.wire.settle(0.05, 5)
+        slot.had = "backup" in self.ranks(slot)
+        slot.t0, t = None, lab.now()
+        slot.primary.proc.signal(signal.SIGKILL)
+        # it is over when the kernel has closed the connection; linphone does
+        # not always have one
+        end = t + 0.3
+        while not slot.t0:
+            slot.t0 = self.closed(slot, t)
+            if time.monotonic() > end:
+                slot.t0 = t
+            time.sleep(0.0005)
+        self.measure(slot)
+
+
+class Together(Cell):
+    """Seconds: one fault for many."""
+
+    look = 0.05
+
+    @property
+    def limit(self):
+        return self.opts.limit
+
+    def layout(self):
+        copies = {p: min(self.opts.copies, self.opts.rounds -
+                         self.store.count(*p)) for p in self.todo()}
+        return [Slot(n, d, i) for i, (n, d) in enumerate(
+            p for p, k in copies.items() for _ in range(k))]
+
+    def more_hosts(self):
+        return {}
+
+    def setup_primaries(self):
+        self.primary = self.edge(self.lab.primary)
+        dns = self.dns(self.lab.primary)
+        for s in self.slots:
+            s.primary, s.dns = self.primary, dns
+
+    def pause(self, age):
+        return 0.5
+
+    def round(self):
+        todo = set(self.todo())
+        slots = [s for s in self.slots if (s.name, s.direction) in todo]
+        random.shuffle(slots)
+        begun = time.monotonic()
+        for i, s in enumerate(slots):
+            s.due = begun + STAGGER_S * i / len(slots)
+        try:
+            started = _side_by_side(self.begin, slots)
+            time.sleep(1 + random.uniform(0, 2))
+            for s in started:
+                s.had = "backup" in self.ranks(s)
+            self.strike(started)
+            threads = [threading.Thread(target=self.measure, args=(s,))
+                       for s in started]
+            for th in threads:
+                th.start()
+            for th in threads:
+                th.join()
+            for s in started:
+                self.note(s)
+        finally:
+            self.stop_phones(slots)
+            self.mend()
+
+    def begin(self, slot):
+        time.sleep(max(0, slot.due - time.monotonic()))
+        return self.start_phone(slot)
+
+    def strike(self, slots):
+        lab, t = self.lab, self.lab.now()
         if self.fault == "kill":
             self.primary.kill()
         elif self.fault == "hang":
             self.primary.hang()
         else:
             lab.primary.drop("both")
-        if self.fault == "kill" and self.transport != "udp":
-            # it is over when the kernel has closed the connection
-            fins = lab.wire.find(lambda e: e.kind in ("fin", "rst"),
-                                 src="primary", after=t)
-            t0 = {n: min([e.t for e in fins
-                          if e.dst == self.phones[n].host.name] or [t])
-                  for n in names}
-        else:
-            t0 = dict.fromkeys(names, t)
-        threads = [threading.Thread(
-            target=self._inbound if direction == "in" else self._outbound,
-            args=(n, t0[n])) for n in names]
-        for th in threads:
-            th.start()
-        for th in threads:
-            th.join()
-        for n in names:
-            if direction == "in":
-                self.figures[n]["binding"].append(
-                    0.0 if had[n] else self._binding(n, t0[n]))
+        for s in slots:
+            s.t0 = t
+            if self.fault == "kill" and self.transport != "udp":
+                s.t0 = self.closed(s, t) or t
 
-    def _mend(self):
-        if self.fault == "kill":
-            if not self.primary.proc.running:
-                self.primary.proc.kill()
-                self.primary.start()
-        elif self.fault == "hang":
-            self.primary.cont()
-        else:
-            self.lab.primary.clear()
-        self.lab.until(lambda: self.primary.rpc("core.version"), 10,
-                       "the primary is back")
-
-    # -- service -----------------------------------------------------------
-
-    def _inbound(self, name, t0):
-        """The first call made after the fault that was answered."""
-        user, attempts = self.user[name], []
-        end = t0 + self.opts.limit
-        found = None
-        while time.monotonic() < end:
-            attempts.append(self.agent.call(user))
-            age = time.monotonic() - t0
-            time.sleep(0.02 if age < 1 else 0.1 if age < 10 else 0.5)
-            found = self._first(attempts)
-            if found:
-                break
-        if not found:
-            time.sleep(ANSWER_S)
-            found = self._first(attempts)
-        elif found is not attempts[0]:
-            # an earlier one may have been answered a little later
-            time.sleep(0.2)
-            found = self._first(attempts)
-        self.figures[name]["in"].append(
-            max(0.0, found.t - t0) if found else None)
-
-    @staticmethod
-    def _first(attempts):
-        return next((a for a in attempts if a.answered is not None
-                     and a.answered - a.t <= ANSWER_S), None)
-
-    def _outbound(self, name, t0):
-        """Somebody dials, and dials again as soon as it failed or was not
-        answered for GIVE_UP_S."""
-        phone, user = self.phones[name], str(self.user[name])
-        end = t0 + self.opts.limit
-
-        def answered():
-            return next((t for t, who in list(self.agent.answered)
-                         if who == user and t > t0), None)
-        while time.monotonic() < end and not answered():
-            t = time.monotonic()
-            phone.dial()
-            while (time.monotonic() < t + GIVE_UP_S and not answered()
-                   and not phone.failed(t)):
-                time.sleep(0.005)
-            if not answered() and not phone.failed(t):
-                phone.drop_calls()
-            time.sleep(0.01)
-        found = answered()
-        self.figures[name]["out"].append(found - t0 if found else None)
-
-    def _binding(self, name, t0):
-        user = self.user[name]
-        found = self.lab.wire.sip(
-            "REGISTER", status=200, src="reg", dst="backup", after=t0,
-            user=user, match=lambda e: e.expires)
-        return found[0].t - t0 if found else None
+    def mend(self):
+        """A new server: what waited for the old one is nobody's."""
+        self.lab.primary.clear()
+        self.primary.kill()
+        self.primary.start()
 
 
-# -- the page --------------------------------------------------------------
+def _first(attempts):
+    return min((a.answered for a in attempts if a.answered is not None
+                and a.answered - a.t <= ANSWER_S), default=None)
 
-def text(results):
-    out = []
-    cells = results["cells"]
-    order = [*ALL, "floor"]
-    for fault in FAULTS:
-        for transport in TRANSPORTS:
-            for link in LINKS:
-                rows = []
-                floor = cells.get("%s %s %g floor" % (fault, transport, link))
-                for name in order:
-                    c = cells.get("%s %s %g %s" % (fault, transport, link,
-                                                   name))
-                    if not c:
-                        continue
-                    label = ALL[name].text if name in ALL else \
-                        "floor: connect, REGISTER, 401, REGISTER, 200 by hand"
-                    ratio = "-"
-                    if floor and c.get("binding"):
-                        a = c["binding"]["median"]
-                        b = floor["binding"]["median"]
-                        if a is not None and a != float("inf"):
-                            ratio = "%.2f" % (a / b)
-                    rows.append([label, *(page.cell(c[k]) if c.get(k) else "-"
-                                          for k in ("binding", "in", "out")),
-                                 ratio, c["rounds"]])
-                if rows:
-                    out += ["", "**%s, %s, link of %g ms**" % (
-                        {"kill": "Killed", "hang": "Hung", "blackhole":
-                         "Black hole"}[fault], transport.upper(), link), "",
-                        page.table(["", "binding", "inbound call",
-                                    "outbound call", "binding / floor",
-                                    "rounds"], rows)]
-    return "\n".join([
-        "Each cell: median / p95 / p99.", "",
-        page.machine_text(results["machine"]), *out])
+
+def _side_by_side(fn, items):
+    """fn(item) for all, a few at a time; those for which it said True."""
+    todo, good = queue.SimpleQueue(), []
+    for x in items:
+        todo.put(x)
+
+    def work():
+        while True:
+            try:
+                x = todo.get_nowait()
+            except queue.Empty:
+                return
+            if fn(x):
+                good.append(x)
+    threads = [threading.Thread(target=work) for _ in range(AT_ONCE)]
+    for th in threads:
+        th.start()
+    for th in threads:
+        th.join()
+    return [x for x in items if x in good]

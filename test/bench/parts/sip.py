@@ -148,6 +148,12 @@ class Agent:
                                         name=self.name)
         self._thread.start()
 
+    def forget(self):
+        """Calls of earlier rounds."""
+        self._calls.clear()
+        self._done.clear()
+        self.answered.clear()
+
     def stop(self):
         self._stop = True
         self._thread.join(2)
@@ -254,6 +260,7 @@ class Agent:
         if a.answered is None:
             a.answered = now
             a.code = 200
+            a.answer.set()
         # in the dialog: the route set is that of the 200, reversed
         rr = ",".join(headers(text, "Record-Route"))
         routes = [x for x in re.findall(r"<[^>]*>", rr)][::-1]
@@ -324,5 +331,6 @@ class Attempt:
         self.tag = token()
         self.t = 0.0
         self.answered = None
+        self.answer = threading.Event()
         self.code = None
         self.invite = ""

@@ -1,0 +1,74 @@
+"""Figures that add up over runs: every round is kept, with who measured it."""
+
+import json
+import os
+
+from . import page
+
+
+class Store:
+    """The rounds of one cell, in results/FOLDER/NAME.json: a list of runs,
+    each with its machine and {contender: {figure: [seconds or null]}}."""
+
+    def __init__(self, folder, name, opts=None):
+        self.path = os.path.join(page.RESULTS, folder, name + ".json")
+        self.dry = opts is not None and opts.dry
+        self.runs = []
+        if os.path.exists(self.path) and not (opts and opts.fresh):
+            with open(self.path) as f:
+                self.runs = json.load(f)
+        self.now = None
+
+    # -- while it is measured ----------------------------------------------
+
+    def begin(self):
+        """A new run, on a machine that does nothing of ours yet."""
+        self.now = {"busy": round(page.busy(), 2), "figures": {}}
+
+    def add(self, name, figure, value):
+        self.now["figures"].setdefault(name, {}).setdefault(
+            figure, []).append(None if value is None else round(value, 4))
+
+    def save(self, opts, root=None):
+        self.now["machine"] = page.machine(opts.command, opts.load, root)
+        if self.dry:
+            return
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        with open(self.path + ".new", "w") as f:
+            # a line a run: a thousand lines of one number each help nobody
+            f.write("[\n" + ",\n".join(
+                json.dumps(r, sort_keys=True)
+                for r in [*self.runs, self.now]) + "\n]\n")
+        os.replace(self.path + ".new", self.path)
+
+    # -- what there is -------------------------------------------------------
+
+    def all_runs(self):
+        return self.runs + ([self.now] if self.now else [])
+
+    def values(self, name, figure, quiet=False):
+        """All rounds of a figure; quiet: only those of runs that had the
+        machine for themselves, where there are any."""
+        runs = [r for r in self.all_runs()
+                if r["figures"].get(name, {}).get(figure)]
+        if quiet and any(r["busy"] <= page.QUIET for r in runs):
+            runs = [r for r in runs if r["busy"] <= page.QUIET]
+        return [x for r in runs for x in r["figures"][name][figure]]
+
+    def count(self, name, figure):
+        return len(self.values(name, figure))
+
+    def names(self):
+        return {n for r in self.all_runs() for n in r["figures"]}
+
+    def hopeless(self, name, figure, n):
+        v = self.values(name, figure)
+        return len(v) >= n and not any(x is not None for x in v)
+
+    def summary(self):
+        out = []
+        for name, figures in self.now["figures"].items():
+            out.append("  %-16s %s" % (name, "; ".join(
+                "%s %s (n=%d)" % (k, page.cell(page.spread(v)), len(v))
+                for k, v in figures.items() if k != "requests")))
+        return "\n".join(out)
