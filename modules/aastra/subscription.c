@@ -55,6 +55,7 @@ enum {
 	SUBS_MAX       = 1000,
 	OLD_MAX        = 4,
 	ORPHANS_MAX    = 256,
+	PAST_MAX       = 64,
 	REASON_SIZE    = 160,
 	URI_SIZE       = 512
 };
@@ -142,6 +143,14 @@ struct leg {
 	uint32_t lseq;          /* then: its CSeq                           */
 };
 
+/** A dialog that has ended, while a NOTIFY of it may still be on its way */
+struct past {
+	struct le le;
+	struct aa_tmr tmr;
+	char *callid;
+	char *ltag;
+};
+
 /** A subscription */
 struct sub {
 	struct le le;
@@ -178,6 +187,7 @@ struct aa_subs {
 	struct list subl;
 	struct list leavel;
 	struct list orphanl;
+	struct list pastl;
 	struct list jobl;
 	struct aa_tmr tmr;      /* jobs                                     */
 	struct aa_tmr tmr_end;
@@ -247,6 +257,17 @@ static void leg_destructor(void *arg)
 }
 
 
+static void past_destructor(void *arg)
+{
+	struct past *past = arg;
+
+	list_unlink(&past->le);
+	aa_tmr_cancel(&past->tmr);
+	mem_deref(past->callid);
+	mem_deref(past->ltag);
+}
+
+
 static void lamp_destructor(void *arg)
 {
 	struct lamp *lamp = arg;
@@ -289,6 +310,7 @@ static void subs_destructor(void *arg)
 	list_flush(&subs->subl);
 	list_flush(&subs->leavel);
 	list_flush(&subs->orphanl);
+	list_flush(&subs->pastl);
 	mem_deref(subs->path);
 	mem_deref(subs->authuser);
 	mem_deref(subs->authpass);
@@ -1358,11 +1380,69 @@ static void begin(void *arg)
 /* ---- leaving ---------------------------------------------------------- */
 
 
+static void past_expired(void *arg)
+{
+	mem_deref(arg);
+}
+
+
+/*
+ * A NOTIFY that was sent into a dead path comes after the one that ended the
+ * dialog, as soon as the path is alive again.  A 481 would end more than that
+ * dialog: Kamailio knows a subscription by its own tag alone, and that one is
+ * the same for all subscriptions of a phone to the same URI.
+ */
+static void past_add(const struct leg *leg)
+{
+	struct aa_subs *subs = leg->subs;
+	struct past *past;
+	int err;
+
+	if (subs->ended || !leg->ltag)
+		return;
+
+	/* without the memory for it the answer is 481, as it would have been */
+	past = mem_zalloc(sizeof(*past), past_destructor);
+	if (!past)
+		return;
+
+	err  = str_dup(&past->callid, sip_dialog_callid(leg->dlg));
+	err |= str_dup(&past->ltag, leg->ltag);
+	if (err) {
+		mem_deref(past);
+		return;
+	}
+
+	if (list_count(&subs->pastl) >= PAST_MAX)
+		mem_deref(list_ledata(list_head(&subs->pastl)));
+
+	list_append(&subs->pastl, &past->le, past);
+	aa_tmr_start(&past->tmr, NOTIFY_WAIT_MS, past_expired, past);
+}
+
+
+static bool is_past(const struct aa_subs *subs, const struct sip_msg *msg)
+{
+	const struct le *le;
+
+	for (le = list_head(&subs->pastl); le; le = le->next) {
+		const struct past *past = le->data;
+
+		if (0 == pl_strcmp(&msg->callid, past->callid) &&
+		    0 == pl_strcmp(&msg->to.tag, past->ltag))
+			return true;
+	}
+
+	return false;
+}
+
+
 static void leg_free(void *arg)
 {
 	struct leg *leg = arg;
 	struct aa_subs *subs = leg->subs;
 
+	past_add(leg);
 	mem_deref(leg);
 	settle(subs);
 }
@@ -1406,10 +1486,13 @@ static void farewell_timeout(void *arg)
 	struct leg *leg = arg;
 	struct aa_subs *subs = leg->subs;
 
-	if (leg->answered)
+	if (leg->answered) {
+		past_add(leg);
 		mem_deref(leg);
-	else
+	}
+	else {
 		orphan(leg);
+	}
 
 	settle(subs);
 }
@@ -1814,10 +1897,7 @@ static void notified(struct leg *leg, const struct substate *ss,
 			terminated(sub, leg, ss);
 		}
 		else {
-			struct aa_subs *subs = leg->subs;
-
-			mem_deref(leg);
-			settle(subs);
+			leg_free(leg);
 			tell_state(sub, "");
 		}
 
@@ -2077,8 +2157,13 @@ bool aa_subs_notify(struct aa_subs *subs, const struct sip_msg *msg)
 		return false;
 
 	leg = leg_find(subs, msg);
-	if (!leg)
-		return false;
+	if (!leg) {
+		if (!is_past(subs, msg))
+			return false;
+
+		(void)sip_treply(NULL, subs->sip, msg, 200, "OK");
+		return true;
+	}
 
 	mem_ref(subs);
 	notify(leg, msg);

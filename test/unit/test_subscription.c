@@ -1906,6 +1906,36 @@ static void move_clears_over_another(void **state)
 }
 
 
+/* Sent into a path that was dead then, and alive again now */
+static void move_late_notify(void **state)
+{
+	struct ent *ent;
+	(void)state;
+
+	(void)subscribed();
+	go(1, true);
+	assert_true(run(has_ended, &t.entv[0], WAIT_MS));
+	warp(10);
+	pass(2000);
+	warp(1);
+
+	/* no 481, which ends more than that dialog at some servers */
+	ent = &t.entv[0];
+	ent->scode = 0;
+	lamp(ent, "terminated");
+	assert_int_equal(answer(ent), 200);
+	assert_string_equal(info_of(0).value, "busy");
+	assert_int_equal(t.strays, 0);
+
+	/* no subscription has ever had this tag */
+	ent->scode = 0;
+	ent->callid[0] ^= 1;
+	lamp(ent, "terminated");
+	assert_int_equal(answer(ent), 481);
+	assert_int_equal(t.strays, 1);
+}
+
+
 static void move_new_never_speaks(void **state)
 {
 	(void)state;
@@ -2202,6 +2232,7 @@ int main(void)
 		TEST(move_from_dead),
 		TEST(move_back_clears),
 		TEST(move_clears_over_another),
+		TEST(move_late_notify),
 		TEST(move_new_never_speaks),
 		TEST(move_other_connection),
 		TEST(move_to_and_fro),
