@@ -22,7 +22,9 @@ class Dns:
     name has of that type; remove() takes it away.
 
     silent=True: it is there and never answers. rcode: answer everything with
-    that. additional=True: tell the addresses of SRV targets unasked. stop()
+    that. delay: seconds that an answer takes. mangle: a function that makes
+    of an answer (bytes) the datagrams that are sent in its place.
+    additional=True: tell the addresses of SRV targets unasked. stop()
     closes its socket, as a server that crashed; start() opens it again.
     queries: everything that was asked, as (t, type, name)."""
 
@@ -33,6 +35,8 @@ class Dns:
         self.additional = additional
         self.silent = False
         self.rcode = NOERROR
+        self.delay = 0.0
+        self.mangle = None
         self.queries = []
         self._zone = {}         # (name, type) -> (ttl, [rdata])
         self._socket = None
@@ -135,10 +139,22 @@ class Dns:
             except (struct.error, IndexError, UnicodeError):
                 continue
             if answer and not self.silent:
-                try:
-                    s.sendto(answer, peer)
-                except OSError:
-                    pass        # the lab cut its cable
+                answers = self.mangle(answer) if self.mangle else [answer]
+                if self.delay:
+                    late = threading.Timer(self.delay, self._send,
+                                           (s, answers, peer))
+                    late.daemon = True
+                    late.start()
+                else:
+                    self._send(s, answers, peer)
+
+    @staticmethod
+    def _send(s, answers, peer):
+        for answer in answers:
+            try:
+                s.sendto(answer, peer)
+            except OSError:
+                pass        # the lab cut its cable, or the server is gone
 
     def _answer(self, data):
         ident, flags, questions = struct.unpack_from("!HHH", data)

@@ -200,6 +200,11 @@ class Kamailio:
                 self.rpc("htable.sets", "faults", name, str(value))
                 self._injected.add(name)
 
+    def unasked(self):
+        """Answer each request with what nobody asked for, too."""
+        self.rpc("htable.sets", "faults", "unasked", "1")
+        self._injected.add("unasked")
+
     def clear_responses(self):
         for name in self._injected:
             try:

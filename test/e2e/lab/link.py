@@ -35,7 +35,8 @@ def _tap(name):
 
 class SlowLink:
     """Puts the relay between a host of the lab and the switch, in place of
-    its cable. rtt_ms: what the relay adds to a round trip."""
+    its cable. rtt_ms: what the relay adds to a round trip. slow() adds more
+    to what it has with one other host, while the lab runs."""
 
     def __init__(self, lab, host, rtt_ms):
         self.name = "relay-" + host.name
@@ -49,13 +50,21 @@ class SlowLink:
         _ip("link", "set", "eth0", "mtu", str(MTU), ns=host.ns)
         host.setup()
         self._p = subprocess.Popen(
-            [exe, str(a), str(b), str(round(rtt_ms * 500))], pass_fds=(a, b),
-            stdin=subprocess.DEVNULL, start_new_session=True)
+            [exe, str(a), str(b), str(round(rtt_ms * 500)), "0"],
+            pass_fds=(a, b), stdin=subprocess.PIPE, start_new_session=True)
         os.close(a)
         os.close(b)
         lab.others.append(self)
 
+    def slow(self, host, rtt_ms, handshake=False):
+        """What goes to and fro with this host (IPv4) takes so much longer
+        there and back from now on; 0 ends it. handshake=True: only what
+        carries a TLS handshake, each message of it half of the time."""
+        os.write(self._p.stdin.fileno(), b"%d %s %d\n" % (
+            round(rtt_ms * 500), host.ip.encode(), handshake))
+
     def stop(self):
+        self._p.stdin.close()
         self._p.kill()
         self._p.wait()
 

@@ -21,7 +21,8 @@ class Authority:
     def issue(self, name, alt_names, days=10):
         """A certificate and key for a server: (cert file, key file).
 
-        alt_names: e.g. ["DNS:pbx.example.com", "IP:10.77.0.2"].
+        alt_names: e.g. ["DNS:pbx.example.com", "IP:10.77.0.2"]. days: how
+        long it is good, 0: it has ended.
         """
         base = os.path.join(self.folder, name)
         with open(base + ".ext", "w") as f:
@@ -31,10 +32,30 @@ class Authority:
                  "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
                  "/CN=" + name, "-keyout", base + ".key",
                  "-out", base + ".csr")
-        _openssl("x509", "-req", "-in", base + ".csr", "-CA", self.cert,
-                 "-CAkey", self.key, "-CAcreateserial", "-days", str(days),
-                 "-extfile", base + ".ext", "-out", base + ".pem")
+        if days:
+            _openssl("x509", "-req", "-in", base + ".csr", "-CA", self.cert,
+                     "-CAkey", self.key, "-CAcreateserial",
+                     "-days", str(days), "-extfile", base + ".ext",
+                     "-out", base + ".pem")
+        else:
+            self._issue_old(base)
         return base + ".pem", base + ".key"
+
+
+    def _issue_old(self, base):
+        """Only "openssl ca" of Debian 12 can set both ends of the time."""
+        for name in ("index.txt", "index.txt.attr"):
+            open(base + "." + name, "w").close()
+        with open(base + ".cnf", "w") as f:
+            f.write("[ca]\ndefault_ca=x\n[x]\ndatabase=%s.index.txt\n"
+                    "new_certs_dir=%s\nrand_serial=yes\ndefault_md=sha256\n"
+                    "policy=p\n[p]\ncommonName=supplied\n"
+                    % (base, self.folder))
+        _openssl("ca", "-batch", "-notext", "-config", base + ".cnf",
+                 "-cert", self.cert, "-keyfile", self.key,
+                 "-in", base + ".csr", "-out", base + ".pem",
+                 "-extfile", base + ".ext", "-startdate", "20200101000000Z",
+                 "-enddate", "20200201000000Z")
 
 
 def _openssl(*args):
