@@ -8,11 +8,14 @@ A cell is (victim, fault, stage). Left out is what makes no sense, by rules:
 - Faults of a certificate and of a handshake need a TLS server that the phone
   itself connects to: the registrar behind the edges is none.
 
-All else is there. Cells of certificates and handshakes run over TLS, all
-others over TCP, where a server can fail in the most ways.
+- UDP has no connection that could be reset or half-open.
+
+All else is there: faults of certificates and handshakes over TLS, those of
+SIP servers over TCP and over UDP, those of a name server with SIP over TCP.
 """
 
 import contextlib
+import copy
 import itertools
 import os
 import re
@@ -50,6 +53,7 @@ VICTIMS = {
     "only registrar": ("E3", "registrar", None),
     "name server": ("E3", "dns", None),
 }
+HOME = ("starting", "registering", "registered")   # is home soon
 STAGES = ("starting", "registering", "registered", "moving", "moving back",
           "ringing", "up", "shutting down")
 
@@ -57,14 +61,25 @@ STAGES = ("starting", "registering", "registered", "moving", "moving back",
 class Fault:
     """begin and end take the cell. works: does the server do its work
     meanwhile? answers: it is there and says no; what was bound at it is
-    still good. tls, dns, link: what the cell's lab has to have."""
+    still good. transport, dns, link: what the cell's lab has to have.
+    connection: it is one of a connection."""
 
     def __init__(self, begin, end=None, works=False, answers=False,
-                 tls=False, dns=False, link=False):
+                 tls=False, dns=False, link=False, connection=False):
         self.begin = begin
         self.end = end or (lambda c: None)
         self.works, self.answers = works, answers
+        self.transport = "tls" if tls else "tcp"
         self.tls, self.dns, self.link = tls, dns, link
+        self.connection = connection
+
+    def over_udp(self):
+        """The same without connections; None if it makes no sense."""
+        if self.tls or self.dns or self.connection:
+            return None
+        other = copy.copy(self)
+        other.transport = "udp"
+        return other
 
     def hits(self, victim):
         if self.dns or victim == "name server":
@@ -104,8 +119,11 @@ def _half_open(c):
 
 def _storm(code):
     def begin(c):
-        c.server.respond("REGISTER", code)
-        c.server.respond("SUBSCRIBE", code)
+        for method in ("REGISTER", "SUBSCRIBE", "OPTIONS"):
+            c.server.respond(method, code)
+        if c.stage in ("registered", "ringing", "up"):
+            # or it would be seen at the next refresh only
+            c.site.phone.cmd("reregister")
     return Fault(begin, lambda c: c.server.clear_responses(), answers=True)
 
 
@@ -220,7 +238,8 @@ def _dns_spoofed(c):
 
 FAULTS = {
     "kill": Fault(lambda c: c.server.kill(), _start),
-    "reset": Fault(lambda c: c.server.kill(reset=True), _start),
+    "reset": Fault(lambda c: c.server.kill(reset=True), _start,
+                   connection=True),
     "clean stop": Fault(lambda c: c.server.stop(), _start),
     "hang": Fault(lambda c: c.server.hang(), lambda c: c.server.cont()),
     "restart": Fault(_restart, works=True),
@@ -232,7 +251,7 @@ FAULTS = {
                    lambda c: c.host.link("up")),
     "30 % loss": Fault(lambda c: c.host.loss(30), _clear, works=True),
     "500 ms delay": Fault(_slow, _in_time, works=True, link=True),
-    "half-open TCP": Fault(_half_open, works=True),
+    "half-open TCP": Fault(_half_open, works=True, connection=True),
     "500 storm": _storm(500),
     "503 storm": _storm(503),
     "408 storm": _storm(408),
@@ -269,6 +288,10 @@ FAULTS = {
         works=True, dns=True),
 }
 
+UDP = " (UDP)"
+FAULTS.update({name + UDP: fault.over_udp()
+               for name, fault in list(FAULTS.items()) if fault.over_udp()})
+
 GROUPS = [(victim, fault) for fault in FAULTS for victim in VICTIMS
           if FAULTS[fault].hits(victim)]
 CELLS = [(victim, fault, stage) for victim, fault in GROUPS
@@ -276,9 +299,12 @@ CELLS = [(victim, fault, stage) for victim, fault in GROUPS
 
 
 def sample():
-    """Each fault once; victims and stages take turns, all come."""
+    """Each fault once, over UDP every other time; victims and stages take
+    turns, all come."""
     out = []
-    for i, fault in enumerate(FAULTS):
+    for i, fault in enumerate(f for f in FAULTS if not f.endswith(UDP)):
+        if i % 2 and fault + UDP in FAULTS:
+            fault += UDP
         able = [v for v in VICTIMS if FAULTS[fault].hits(v)]
         out.append((able[i % len(able)], fault,
                     STAGES[(3 * i + 1) % len(STAGES)]))
@@ -308,8 +334,7 @@ class Site(Row):
         self.link = None
         if self.fault.link:
             self.link = SlowLink(lab, host, 0)
-        super().__init__(lab, row, "tls" if self.fault.tls else "tcp",
-                         config=CONFIG, transaction=TRANSACTION_S)
+        super().__init__(lab, row, self.fault.transport, config=CONFIG, transaction=TRANSACTION_S)
         self.dns = None
         if self.axis == "dns":
             self.dns = Dns(lab.core).start()
@@ -426,10 +451,11 @@ class Cell:
 
     def start(self):
         s = self.site
-        s.start(wait=False, reregister=False, extra="answermode=manual",
-                # a registrar that forgets, behind an edge that lives, is
-                # noticed at the next refresh
-                regint=10 if s.alone else 3600)
+        s.start(wait=False, reregister=self.fault.answers, extra="answermode=manual",
+                # a registrar that forgets, behind an edge that lives or
+                # without a connection that is lost, is noticed at the next
+                # refresh
+                regint=10 if s.alone or s.transport == "udp" else 3600)
 
     def home(self):
         s = self.site
@@ -494,7 +520,7 @@ class Cell:
         # a server that hung wakes up with a REGISTER that was long given up
         # and undone, and a registrar that has forgotten its CSeq takes it for
         # a new one
-        if self.fault_name != "hang":
+        if not self.fault_name.startswith("hang"):
             # what an edge still has for a registrar that was away comes after
             # the farewell, and is there until it expires
             self.nothing_left(20 if s.alone else 6, s.registrars)
@@ -509,14 +535,14 @@ class Cell:
             lab.until(self.usable_bindings, BACK_S,
                       "1: a binding beside the fault", every=0.05)
         lab.never(lambda: not s.phone.proc.running, 1.0, "its end", every=0.1)
-        if self.fault_name in ("half-open TCP", "slow handshake"):
+        if self.fault.connection or self.fault_name == "slow handshake":
             # until the next keep-alive nobody can know
             lab.never(lambda: not s.phone.proc.running, 2.0, "its end",
                       every=0.1)
         gap = min(sampler.longest_gap(after=t, usable=self.usable),
                   lab.now() - t)
         self.trust(t)
-        if self.fault_name in ("answers unasked", "DNS answers unasked") \
+        if "answers unasked" in self.fault_name \
                 and self.stage in ("registered", "ringing", "up"):
             assert s.now() == s.state(), "it believed what it did not ask"
         assert not lab.wire.find(src="phone", dst=self.stranger, after=t) \
@@ -527,11 +553,22 @@ class Cell:
         """7: a server that cannot show who it is gets no REGISTER."""
         if self.own is None:
             return
+        if self.site.rank == PRIMARY:
+            # the phone wants to be there: it has tried, and seen
+            self.lab.until(self.refused, 12, "7: the certificate is refused",
+                           every=0.1)
         # from when on it has the other certificate
         t = max(t, self.server.proc.started)
         got = self.lab.wire.sip(request=True, dst=self.host, after=t,
                                 proto="tls")
         assert not got, "7: it got %s" % got[0].summary()
+
+    def refused(self):
+        s = self.site
+        return [f for f in s.phone.state(1)["flows"]
+                if (f["role"], f["rank"]) == (s.axis, s.rank)
+                and f["state"] == "down"
+                and "certificate refused" in f["error"]]
 
     def after(self, t):
         """The fault has ended: one binding, where the line is; and the call
@@ -544,7 +581,10 @@ class Cell:
             return (now and s.only(now)
                     and service == (now[s.axes[0]]
                                     if len(set(now.values())) == 1
-                                    else "mixed"))
+                                    else "mixed")
+                    # without a call, and with a primary that works again
+                    and (now == s.state() or s.alone
+                         or self.stage not in HOME))
         lab.until(settled, BACK_S, "2, 5: one binding, where the line is",
                   every=0.1)
         if self.call_t is None:
