@@ -715,8 +715,12 @@ static void trust_init(const char *path)
 
 	(void)conf_get_str(conf_cur(), "sip_capath", capath, sizeof(capath));
 
-	if (!cafile[0] && !capath[0])
+	if (!cafile[0] && !capath[0]) {
+		err = aa_tlsguard_open();
+		if (err)
+			warning("aastra: TLS: %m\n", err);
 		return;
+	}
 
 	err = aa_tlsguard_init(cafile, capath);
 	if (err)

@@ -9,6 +9,11 @@
  * call has returned: from version 3.2 on, OpenSSL calls before the object is
  * complete, and the handshake begins no sooner than the event loop runs.
  *
+ * All of these connections speak TLS 1.2 at least (RFC 8996), and go on with
+ * the session of the one before where the server agrees (RFC 8446 2.2), which
+ * saves both the certificate.  What is gone on with was verified when it began,
+ * for the same name; it is forgotten with the trusted certificates.
+ *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <errno.h>
@@ -22,6 +27,19 @@
 #include "tlsguard.h"
 
 
+enum {
+	PEERS_MAX = 64          /* sessions that are kept                   */
+};
+
+/* A server, by its name, and the connection to it that was opened last */
+struct peer {
+	struct le le;
+	char *host;
+	SSL *ssl;               /* NULL: it is gone                         */
+	SSL_SESSION *session;   /* the next one can go on with, or NULL     */
+};
+
+
 static struct {
 	X509_STORE *store;      /* trusted certificates                     */
 	bool wanted;            /* servers are verified                     */
@@ -31,9 +49,112 @@ static struct {
 	X509 *cert;             /* the phone's own, NULL: none is shown     */
 	EVP_PKEY *key;
 	STACK_OF(X509) *chain;  /* from it up to an authority               */
+	struct list peers;      /* the one used last is the last            */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {NULL, false, -1, NULL, NULL, NULL, NULL, NULL, "", ""};
+} guard = {NULL, false, -1, NULL, NULL, NULL, NULL, NULL, LIST_INIT, "", ""};
+
+
+static void peer_destructor(void *arg)
+{
+	struct peer *peer = arg;
+
+	list_unlink(&peer->le);
+	SSL_SESSION_free(peer->session);
+	mem_deref(peer->host);
+}
+
+
+static struct peer *peer_find(const char *host)
+{
+	struct le *le;
+
+	LIST_FOREACH(&guard.peers, le) {
+		struct peer *peer = le->data;
+
+		if (0 == str_casecmp(peer->host, host))
+			return peer;
+	}
+
+	return NULL;
+}
+
+
+/* Without memory there is no session to go on with, and that is all */
+static struct peer *peer_get(const char *host)
+{
+	struct peer *peer = peer_find(host);
+
+	if (peer) {
+		list_unlink(&peer->le);
+		list_append(&guard.peers, &peer->le, peer);
+		return peer;
+	}
+
+	if (list_count(&guard.peers) >= PEERS_MAX)
+		mem_deref(list_ledata(list_head(&guard.peers)));
+
+	peer = mem_zalloc(sizeof(*peer), peer_destructor);
+	if (!peer)
+		return NULL;
+
+	if (str_dup(&peer->host, host))
+		return mem_deref(peer);
+
+	list_append(&guard.peers, &peer->le, peer);
+
+	return peer;
+}
+
+
+/*
+ * A copy, for OpenSSL spoils the session of a connection that breaks.  With
+ * TLS 1.3 the server gives it after the handshake, so it is there by the time
+ * of the next request.
+ */
+static void session_take(const char *host)
+{
+	struct peer *peer = host ? peer_find(host) : NULL;
+	const SSL_SESSION *session;
+
+	if (!peer || !peer->ssl || peer->session ||
+	    !SSL_is_init_finished(peer->ssl) ||
+	    X509_V_OK != SSL_get_verify_result(peer->ssl))
+		return;
+
+	session = SSL_get0_session(peer->ssl);
+	if (session && SSL_SESSION_is_resumable(session))
+		peer->session = SSL_SESSION_dup(session);
+
+	ERR_clear_error();
+}
+
+
+static bool is_in_date(SSL_SESSION *session)
+{
+	const X509 *cert = SSL_SESSION_get0_peer(session);
+
+	return cert && X509_cmp_current_time(X509_get0_notAfter(cert)) > 0;
+}
+
+
+/* Each session is gone on with once (RFC 8446 C.4) */
+static void session_offer(SSL *ssl, const char *host)
+{
+	struct peer *peer = peer_get(host);
+
+	if (!peer)
+		return;
+
+	peer->ssl = ssl;
+
+	if (peer->session && is_in_date(peer->session))
+		(void)SSL_set_session(ssl, peer->session);
+
+	SSL_SESSION_free(peer->session);
+	peer->session = NULL;
+	ERR_clear_error();
+}
 
 
 static int verify_handler(int ok, X509_STORE_CTX *ctx)
@@ -97,9 +218,10 @@ static void verify_setup(SSL *ssl)
 
 	if (!host || !guard.store ||
 	    1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
-	    1 != SSL_set_min_proto_version(ssl, TLS1_2_VERSION) ||
 	    !name_set(ssl, host))
 		SSL_set_verify(ssl, SSL_VERIFY_PEER, refuse_handler);
+	else
+		session_offer(ssl, host);
 }
 
 
@@ -107,6 +229,9 @@ static void ssl_setup(SSL *ssl)
 {
 	if (guard.wanted)
 		verify_setup(ssl);
+
+	/* cannot fail: the library has that version */
+	(void)SSL_set_min_proto_version(ssl, TLS1_2_VERSION);
 
 	/* a server that asks for one and gets none says so itself */
 	if (guard.cert &&
@@ -125,7 +250,7 @@ static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 	(void)argl;
 	(void)argp;
 
-	if (guard.host && (guard.wanted || guard.cert))
+	if (guard.host)
 		guard.ssl = parent;
 }
 
@@ -133,6 +258,8 @@ static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 			 long argl, void *argp)
 {
+	struct le *le;
+
 	(void)ad;
 	(void)idx;
 	(void)argl;
@@ -140,6 +267,13 @@ static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 
 	if (parent == guard.ssl)
 		guard.ssl = NULL;
+
+	LIST_FOREACH(&guard.peers, le) {
+		struct peer *peer = le->data;
+
+		if (peer->ssl == parent)
+			peer->ssl = NULL;
+	}
 
 	OPENSSL_free(ptr);
 }
@@ -220,6 +354,17 @@ static EVP_PKEY *key_load(const char *file)
 
 
 /**
+ * From now on connections speak TLS 1.2 at least, verified or not (RFC 8996)
+ *
+ * @return 0 if success, ENOMEM
+ */
+int aa_tlsguard_open(void)
+{
+	return index_init();
+}
+
+
+/**
  * Show servers that ask for it a certificate of the phone's own, on the
  * connections that are opened from now on (RFC 8446 4.4.2)
  *
@@ -285,6 +430,7 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 	X509_STORE *store;
 
 	X509_STORE_free(guard.store);
+	list_flush(&guard.peers);
 	guard.store  = NULL;
 	guard.wanted = false;
 
@@ -315,6 +461,7 @@ void aa_tlsguard_close(void)
 {
 	cert_close();
 	X509_STORE_free(guard.store);
+	list_flush(&guard.peers);
 	guard.store  = NULL;
 	guard.wanted = false;
 	guard.host   = NULL;
@@ -336,6 +483,7 @@ void aa_tlsguard_close(void)
  */
 void aa_tlsguard_begin(const char *host)
 {
+	session_take(host);
 	guard.ssl  = NULL;
 	guard.host = host;
 }

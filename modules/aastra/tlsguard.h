@@ -7,6 +7,7 @@
 #define AASTRA_TLSGUARD_H
 
 
+int  aa_tlsguard_open(void);
 int  aa_tlsguard_init(const char *cafile, const char *capath);
 int  aa_tlsguard_cert(const char *cert, const char *key, const char *chain);
 void aa_tlsguard_close(void);

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from lab.proc import Proc
+from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.tls import Authority
 
 FAST = ["sip_recovery_base_timer 1", "sip_recovery_max_timer 2"]
@@ -43,16 +44,19 @@ def test_failover(lab):
 
 
 @pytest.mark.parametrize("key", ["sip_cafile", "sips_trusted_certificates"])
-@pytest.mark.parametrize("wrong", ["ca", "name"])
+@pytest.mark.parametrize("wrong", ["ca", "name", "expired"])
 def test_refused(lab, key, wrong):
-    """A server with a certificate of another CA, or for another name, is a
-    failed flow, and never sees a REGISTER."""
+    """A server with a certificate of another CA, for another name, or of
+    former times, is a failed flow, and never sees a REGISTER."""
     ca = lab.ca
     if wrong == "ca":
         other = Authority(os.path.join(lab.dir, "other"), name="other-ca")
         lab._ca = other
         tls = lab.tls(lab.primary)
         lab._ca = ca
+    elif wrong == "expired":
+        tls = dict(zip(("TLS_CERT", "TLS_KEY"), ca.issue(
+            "old", ["IP:" + lab.primary.ip], days=0)))
     else:
         tls = lab.tls(lab.far)      # names another host
     p, b, phone = start(lab, ["%s %s" % (key, ca.cert)], **tls)
@@ -127,7 +131,7 @@ while True:
                 "strict", os.path.join(path, "strict.log"),
                 host=lab.primary)
     lab.others.append(Stopper(proc))
-    proc.wait_for_line("ready")
+    proc.wait_for_line("ready", 20)
     return proc
 
 
@@ -177,3 +181,122 @@ def test_own_certificate(lab, how):
     if how == "wrong key":
         assert phone.proc.wait_for_line("the private key is not its own")
     assert phone.exit() == 0
+
+
+# ---- versions, and sessions that go on ------------------------------------------
+
+
+def own_server(lab, most="TLSv1_3", port=5061):
+    """A TLS server on the primary, whose newest version may be an old one. It
+    answers 200 to whatever comes, closes each connection after the third
+    request, and says of each what it was."""
+    server = {k.lower(): v for k, v in lab.tls(lab.primary).items()}
+    script = os.path.join(lab.dir, "versions.py")
+    with open(script, "w") as f:
+        f.write("""
+import re, socket, ssl, sys
+ip, port, cert, key, most = sys.argv[1:]
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+c.set_ciphers("ALL:@SECLEVEL=0")
+c.minimum_version = ssl.TLSVersion.TLSv1
+c.maximum_version = getattr(ssl.TLSVersion, most)
+c.load_cert_chain(cert, key)
+s = socket.create_server((ip, int(port)))
+print("ready", flush=True)
+while True:
+    a, _ = s.accept()
+    try:
+        with c.wrap_socket(a, server_side=True) as t:
+            print("open", t.version(), "resumed" if t.session_reused
+                  else "anew", flush=True)
+            for _ in range(3):
+                data = b""
+                while b"\\r\\n\\r\\n" not in data.lstrip(b"\\r\\n"):
+                    got = t.recv(4096)
+                    if not got:
+                        break
+                    data += got
+                data = data.lstrip(b"\\r\\n").decode()
+                if not data:
+                    break
+                print("got", data.split(" ")[0], flush=True)
+                keep = re.findall(r"(?m)^(?:Via|From|To|Call-ID|CSeq|Contact)"
+                                  r":.*\\r\\n", data)
+                t.sendall(("SIP/2.0 200 OK\\r\\n" + "".join(keep)
+                           + "Content-Length: 0\\r\\n\\r\\n").encode())
+    except OSError as e:
+        print("refused", e, flush=True)
+""")
+    proc = Proc(["/usr/bin/python3", script, lab.primary.ip, str(port),
+                 server["tls_cert"], server["tls_key"], most],
+                "versions", os.path.join(lab.dir, "versions.log"),
+                host=lab.primary)
+    lab.others.append(Stopper(proc))
+    proc.wait_for_line("ready", 20)
+    return proc
+
+
+def towards(lab, config=(), **kw):
+    return lab.baresip(
+        lab.account(via=lab.primary, transport="tls", port=5061),
+        aastra=True, config=["sip_line1_backup_outbound_proxy "
+                             + lab.backup.ip, *FAST, *config], **kw)
+
+
+@parallel
+@pytest.mark.parametrize("verify", [True, False],
+                         ids=["verified", "not-verified"])
+@pytest.mark.parametrize("most", ["TLSv1_1", "TLSv1_2"])
+def test_version(lab, most, verify):
+    """TLS 1.2 at least, even on a system that would allow less."""
+    conf = os.path.join(lab.dir, "openssl.cnf")
+    with open(conf, "w") as f:
+        f.write("openssl_conf = a\n[a]\nssl_conf = b\n[b]\n"
+                "system_default = c\n[c]\nMinProtocol = TLSv1\n"
+                "CipherString = ALL:@SECLEVEL=0\n")
+    server = own_server(lab, most)
+    phone = towards(lab, ["sip_cafile " + lab.ca.cert] if verify else [],
+                    env={"OPENSSL_CONF": conf})
+    if most == "TLSv1_2":
+        server.wait_for_line("open TLSv1.2", 10)
+        lab.until(lambda: service(phone) == "primary", 10, "registered")
+        return
+    server.wait_for_line("refused .*protocol", 10)
+    lab.until(lambda: [f for f in phone.state(1)["flows"]
+                       if f["rank"] == "primary" and f["state"] == "down"],
+              10, "a failed flow")
+    assert "open" not in server.output() and "got" not in server.output()
+
+
+@parallel
+@pytest.mark.parametrize("most", ["TLSv1_2", "TLSv1_3"])
+def test_session(lab, most):
+    """The next connection goes on with the session of the one before, which
+    was verified; and each session is used once."""
+    server = own_server(lab, most)
+    phone = towards(lab, ["sip_cafile " + lab.ca.cert,
+                          "sip_outbound_keepalive_timer 1"])
+    lab.until(lambda: server.output().count("resumed") >= 2, 25,
+              "resumed, and again")
+    lines = re.findall("open .*", server.output())
+    assert "anew" in lines[0]
+    lab.until(lambda: service(phone) == "primary", 10, "in service")
+    assert phone.exit() == 0
+
+
+@parallel
+def test_session_of_another(lab):
+    """A server that has another certificate cannot go on with the session of
+    the one before, and is looked at: it is refused."""
+    server = own_server(lab)
+    phone = towards(lab, ["sip_cafile " + lab.ca.cert])
+    lab.until(lambda: service(phone) == "primary", 10, "in service")
+    server.kill()
+    ca, lab._ca = lab.ca, Authority(os.path.join(lab.dir, "other"),
+                                    name="other-ca")
+    other = own_server(lab)
+    lab._ca = ca
+    other.wait_for_line("refused", 15)
+    lab.until(lambda: [f for f in phone.state(1)["flows"]
+                       if "certificate refused" in f["error"]], 10, "refused")
+    assert "got" not in other.output()
