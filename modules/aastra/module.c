@@ -718,7 +718,8 @@ static void trust_init(const char *path)
 	if (!cafile[0] && !capath[0]) {
 		err = aa_tlsguard_open();
 		if (err)
-			warning("aastra: TLS: %m\n", err);
+			warning("aastra: TLS is as old as the system"
+				" allows (%m)\n", err);
 		return;
 	}
 

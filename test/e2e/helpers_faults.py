@@ -502,11 +502,13 @@ class Cell:
         t = lab.now()
         try:
             fault.begin(self)
+            begun = t
             if self.stage == "starting":
                 self.start()
+                begun = lab.now()       # not what it takes to load it
             if self.stage == "shutting down":
                 return self.shut_down()
-            gap = self.beside(sampler, t)
+            gap = self.beside(sampler, t, begun)
             fault.end(self)
             self.after(t)
         finally:
@@ -526,8 +528,9 @@ class Cell:
             self.nothing_left(20 if s.alone else 6, s.registrars)
         return {"gap": round(gap, 3), "registers": len(sent)}
 
-    def beside(self, sampler, t):
-        """While the fault lasts; returns how long there was no binding."""
+    def beside(self, sampler, t, begun):
+        """While the fault lasts; returns how long there was no binding, from
+        its begin on."""
         lab, s = self.lab, self.site
         if not s.alone:
             lab.until(self.registered, BACK_S, "1: in service beside the"
@@ -539,8 +542,8 @@ class Cell:
             # until the next keep-alive nobody can know
             lab.never(lambda: not s.phone.proc.running, 2.0, "its end",
                       every=0.1)
-        gap = min(sampler.longest_gap(after=t, usable=self.usable),
-                  lab.now() - t)
+        gap = min(sampler.longest_gap(after=begun, usable=self.usable),
+                  lab.now() - begun)
         self.trust(t)
         if "answers unasked" in self.fault_name \
                 and self.stage in ("registered", "ringing", "up"):

@@ -70,8 +70,8 @@ class Kamailio:
             argv.append("--alias=" + alias)
         return argv + (self.dump.argv() if self.dump else [])
 
-    def start(self, timeout=10.0):
-        """Start it; returns once it answers OPTIONS and accepts TCP."""
+    def start(self, timeout=40.0):
+        """Start it (on a busy machine that may last); returns once it answers OPTIONS and accepts TCP."""
         if self.proc and self.proc.running:
             raise RuntimeError("%s runs already" % self.name)
         for name in ("rpc.sock", "ctl.sock"):
@@ -91,7 +91,7 @@ class Kamailio:
                                % (self.name, text[-2000:])) from None
         return self
 
-    def wait_ready(self, timeout=10.0):
+    def wait_ready(self, timeout=40.0):
         addr = (self.host.ip, self.port)
 
         def answers():
