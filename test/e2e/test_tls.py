@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -181,6 +182,28 @@ def test_own_certificate(lab, how):
     if how == "wrong key":
         assert phone.proc.wait_for_line("the private key is not its own")
     assert phone.exit() == 0
+
+
+@parallel
+@pytest.mark.parametrize("right", [True, False], ids=["right", "other"])
+def test_folder(lab, right):
+    """`sip_capath`, a folder of authorities with hashed names."""
+    ca = lab.ca if right else Authority(os.path.join(lab.dir, "other"),
+                                        name="other-ca")
+    folder = os.path.join(lab.dir, "trusted")
+    os.mkdir(folder)
+    number = subprocess.run(["openssl", "x509", "-in", ca.cert, "-noout",
+                             "-hash"], capture_output=True, text=True,
+                            check=True).stdout.strip()
+    os.symlink(ca.cert, os.path.join(folder, number + ".0"))
+    p, _, phone = start(lab, ["sip_capath " + folder])
+    if right:
+        lab.until(lambda: service(phone) == "primary", 10, "registered")
+        return
+    lab.until(lambda: len([f for f in phone.state(1)["flows"]
+                           if "certificate refused" in f["error"]]) == 2,
+              10, "both refused")
+    assert p.bindings("100") == []
 
 
 # ---- versions, and sessions that go on ------------------------------------------
