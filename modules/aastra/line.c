@@ -66,6 +66,12 @@ enum {
 	LOOK_BURST      = 20,
 	LOOK_MS         = 1,
 
+	/* lines that tell baresip at once what they are: each is up to two
+	   requests and their answers over one UDP socket, of which libre
+	   reads one packet at a time and whose buffer holds 166 of them */
+	TELL_MAX        = 16,
+	TELL_LOST_MS    = 1000, /* what has not come by then never will     */
+
 	REGIDS          = 4,    /* of a line                                */
 	OLDER_MAX       = 4,    /* paths to the same servers                */
 	EPOCHS          = 64    /* until they are used again                */
@@ -109,6 +115,7 @@ static void line_destructor(void *arg)
 	size_t i, j;
 
 	list_unlink(&line->le);
+	list_unlink(&line->le_tell);
 	aa_tmr_cancel(&line->tmr);
 	aa_tmr_cancel(&line->tmr_now);
 	list_flush(&line->calll);
@@ -2479,6 +2486,64 @@ static void subscriptions(struct aa_line *line)
 }
 
 
+/* May the line tell baresip now?  If not, it is looked at again in time. */
+static bool may_tell(struct aa_line *line)
+{
+	struct aa_phone *phone = line->phone;
+	const uint64_t now = aa_now_ms();
+
+	if (now - phone->told_at > TELL_LOST_MS)
+		phone->telling = 0;
+
+	if (phone->telling >= TELL_MAX) {
+		if (!line->le_tell.list)
+			list_append(&phone->telll, &line->le_tell, line);
+		line->tell_at = now + TELL_LOST_MS + 1;
+		return false;
+	}
+
+	++phone->telling;
+	phone->told_at = now;
+
+	return true;
+}
+
+
+static void tell_settled(struct aa_line *line)
+{
+	list_unlink(&line->le_tell);
+	line->tell_at = 0;
+}
+
+
+/**
+ * A REGISTER that baresip sent to the phone itself has come: others may
+ * follow
+ *
+ * @param phone Phone
+ */
+void aa_line_told(struct aa_phone *phone)
+{
+	unsigned room;
+	struct le *le;
+
+	if (!phone)
+		return;
+
+	if (phone->telling)
+		--phone->telling;
+	phone->told_at = aa_now_ms();
+
+	room = TELL_MAX - phone->telling;
+	while (room-- && (le = list_head(&phone->telll))) {
+		struct aa_line *line = le->data;
+
+		list_unlink(le);
+		aa_line_kick(line);
+	}
+}
+
+
 static void publish(struct aa_line *line)
 {
 	const bool up = aa_line_registered(line);
@@ -2508,9 +2573,17 @@ static void publish(struct aa_line *line)
 	}
 
 	if (line->published && line->published_up == up &&
-	    line->published_scode == scode)
+	    line->published_scode == scode) {
+		tell_settled(line);
+		return;
+	}
+
+	/* the first time, what baresip has sent is answered */
+	if (line->told && !may_tell(line))
 		return;
 
+	tell_settled(line);
+	line->told = true;
 	line->published = true;
 	line->published_up = up;
 	line->published_scode = scode;
@@ -2586,6 +2659,7 @@ static void schedule(struct aa_line *line, uint64_t now)
 
 	if (line->lost_at)
 		at = earliest(at, line->lost_at + patience(line) + 1, now);
+	at = earliest(at, line->tell_at, now);
 	if (line->cur) {
 		at = earliest(at, line->cur->retry_at, now);
 		at = earliest(at, aa_binding_until(line->cur->b), now);

@@ -28,6 +28,9 @@ struct aa_phone {
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
 	uint64_t look_slot;     /**< when the next line looks at a flow     */
+	struct list telll;      /**< lines that wait to tell baresip        */
+	uint32_t telling;       /**< lines whose word is on its way there   */
+	uint64_t told_at;       /**< the latest one was sent, or came       */
 	uint32_t pace_rate;     /**< REGISTERs per second, 0: as usual      */
 	void (*changedh)(void); /**< a line changed what it shall remember  */
 	void (*unusedh)(struct ua *ua); /**< no line has it any more        */
@@ -143,9 +146,12 @@ struct aa_line {
 	uint32_t moves;         /**< how often another path came into force */
 	uint32_t shown;         /**< tells when what is seen has changed    */
 	bool redialling;        /**< a call is being dialled again          */
-	bool published;         /**< baresip was told at least once         */
+	bool told;              /**< baresip was told at least once         */
+	bool published;         /**< what it was told is still right        */
 	bool published_up;
 	uint16_t published_scode;
+	struct le le_tell;      /**< waits for its turn to tell baresip     */
+	uint64_t tell_at;       /**< tries again to do so, 0: does not wait */
 	bool said_down;         /**< the log has said that it is down       */
 	bool ended;
 	struct aa_line *old;    /**< with settings that are not in force any
@@ -172,6 +178,7 @@ int  aa_line_replace(struct aa_line **linep, struct aa_line *old,
 		     enum sip_transp tp, const char *what);
 void aa_line_start(struct aa_line *line);
 void aa_line_kick(struct aa_line *line);
+void aa_line_told(struct aa_phone *phone);
 void aa_line_refresh(struct aa_line *line);
 void aa_line_mode_set(struct aa_line *line, enum aa_mode mode);
 void aa_line_probe(struct aa_line *line);

@@ -79,10 +79,10 @@ static struct {
 	struct tmr tmr_net;     /* the network is back: what is down again  */
 	unsigned net_again;     /* how often, after a change                */
 	struct tmr tmr_exit;    /* baresip has ended its user agents        */
-	struct tmr tmr_save;    /* what lines remember is to be written     */
+	struct aa_tmr tmr_save; /* what lines remember is to be written     */
 	uint64_t saved_at;      /* when it was written at once, last        */
 	char path_warm[512];    /* where                                    */
-	struct tmr tmr_history; /* the history is to be written             */
+	struct aa_tmr tmr_history; /* the history is to be written             */
 	char path_history[512]; /* where                                    */
 	bool closing;
 } aastra;
@@ -127,7 +127,7 @@ static void save_handler(void *arg)
 
 	save(!busy);
 	if (busy && !aastra.closing)
-		tmr_start(&aastra.tmr_save, SAVE_BUSY_MS, save_handler, NULL);
+		aa_tmr_start(&aastra.tmr_save, SAVE_BUSY_MS, save_handler, NULL);
 }
 
 
@@ -145,17 +145,17 @@ static void changed_handler(void)
 		save(false);
 	}
 
-	tmr_start(&aastra.tmr_save, SAVE_DELAY_MS, save_handler, NULL);
+	aa_tmr_start(&aastra.tmr_save, SAVE_DELAY_MS, save_handler, NULL);
 }
 
 
 /* What is about to be written is written while there are lines to write of */
 static void save_now(void)
 {
-	if (!tmr_isrunning(&aastra.tmr_save))
+	if (!aa_tmr_isrunning(&aastra.tmr_save))
 		return;
 
-	tmr_cancel(&aastra.tmr_save);
+	aa_tmr_cancel(&aastra.tmr_save);
 	save_handler(NULL);
 }
 
@@ -193,8 +193,8 @@ static void journal_handler(const struct aa_journal_entry *e, void *arg)
 	aa_metrics_note(e);
 	aa_seen_tell(AA_NEWS_HISTORY, e->line);
 
-	if (!tmr_isrunning(&aastra.tmr_history))
-		tmr_start(&aastra.tmr_history, HISTORY_DELAY_MS,
+	if (!aa_tmr_isrunning(&aastra.tmr_history))
+		aa_tmr_start(&aastra.tmr_history, HISTORY_DELAY_MS,
 			  history_handler, NULL);
 }
 
@@ -464,6 +464,7 @@ static bool register_handler(const struct sip_msg *msg)
 {
 	const struct sip_hdr *hdr;
 	struct sip_addr contact;
+	struct pl expires;
 	struct le *le;
 
 	if (!from_ourselves(msg))
@@ -472,6 +473,11 @@ static bool register_handler(const struct sip_msg *msg)
 	hdr = sip_msg_hdr(msg, SIP_HDR_CONTACT);
 	le = hdr && !sip_addr_decode(&contact, &hdr->val)
 		? list_head(&aastra.phone.linel) : NULL;
+
+	/* baresip says farewell to itself before, where it was registered */
+	if (le && (msg_param_decode(&contact.params, "expires", &expires) ||
+		   pl_u32(&expires)))
+		aa_line_told(&aastra.phone);
 
 	for (; le; le = le->next) {
 		const struct aa_line *line = le->data;
@@ -849,7 +855,7 @@ static int module_init(void)
 		aa_compat_close();
 		aastra.lsnr = mem_deref(aastra.lsnr);
 		aa_lines_close();
-		tmr_cancel(&aastra.tmr_history);
+		aa_tmr_cancel(&aastra.tmr_history);
 		aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 	}
 
@@ -881,8 +887,8 @@ static int module_close(void)
 	list_flush(&aastra.phone.farewelll);
 	list_flush(&aastra.phone.flowl);
 	aa_lines_close();
-	if (tmr_isrunning(&aastra.tmr_history)) {
-		tmr_cancel(&aastra.tmr_history);
+	if (aa_tmr_isrunning(&aastra.tmr_history)) {
+		aa_tmr_cancel(&aastra.tmr_history);
 		history_write(true);
 	}
 	aastra.phone.jnl = mem_deref(aastra.phone.jnl);
