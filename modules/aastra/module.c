@@ -28,6 +28,7 @@
 #include "merged.h"
 #include "localport.h"
 #include "seen.h"
+#include "replace.h"
 #include "timer.h"
 #include "metrics.h"
 #include "history.h"
@@ -64,7 +65,6 @@
 enum {
 	EXIT_MS       = 1600,   /* for the farewells, and some more         */
 	SAVE_DELAY_MS = 100,    /* several changes are written once         */
-	SAVE_BUSY_MS  = 5000,   /* before the disk is waited for, in calls  */
 	HISTORY_DELAY_MS = 2000, /* the same, of what is larger             */
 	NET_AGAIN     = 2,      /* looks after the network came back,       */
 	NET_AGAIN_MS  = 1500    /* so long apart                            */
@@ -104,30 +104,14 @@ static void save(bool durable)
 }
 
 
-/* Who speaks does not wait for a slow disk */
-static bool calls_up(void)
-{
-	const struct le *le;
-
-	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
-		const struct aa_line *line = le->data;
-
-		if (aa_account_calls(line->acc))
-			return true;
-	}
-
-	return false;
-}
-
-
+/* The event loop does not wait for a slow disk, but at the end */
 static void save_handler(void *arg)
 {
-	const bool busy = calls_up();
 	(void)arg;
 
-	save(!busy);
-	if (busy && !aastra.closing)
-		aa_tmr_start(&aastra.tmr_save, SAVE_BUSY_MS, save_handler, NULL);
+	save(false);
+	if (aa_replace_settle(aastra.path_warm))
+		save(true);
 }
 
 
@@ -156,7 +140,7 @@ static void save_now(void)
 		return;
 
 	aa_tmr_cancel(&aastra.tmr_save);
-	save_handler(NULL);
+	save(true);
 }
 
 
@@ -895,6 +879,7 @@ static int module_close(void)
 	aa_tlsguard_close();
 	aa_localport_close();
 	aa_tmr_close();
+	aa_replace_close();
 
 	return 0;
 }
