@@ -88,6 +88,7 @@ struct path {
 	struct aa_conn *conn;
 	uint64_t generation;
 	enum aa_rank rank;
+	struct sa server;       /* who answers there                        */
 	bool faulted;           /* its owner was told                       */
 	bool opened;            /* a server has answered                    */
 	bool opening;           /* the first request is under way           */
@@ -119,6 +120,9 @@ struct leg {
 	char *contact;          /* URI as it was sent                       */
 	char *remote;           /* the server's To, with its tag            */
 	char *target;           /* the server's Contact                     */
+	char *next_host;        /* where requests in the dialog go          */
+	bool next_secure;       /* and over TLS                             */
+	bool routed;            /* by a Record-Route                        */
 	char *ltag;
 	unsigned id;            /* tells our Contacts apart                 */
 	uint32_t want_expires;
@@ -253,6 +257,7 @@ static void leg_destructor(void *arg)
 	mem_deref(leg->contact);
 	mem_deref(leg->remote);
 	mem_deref(leg->target);
+	mem_deref(leg->next_host);
 	mem_deref(leg->ltag);
 }
 
@@ -735,6 +740,47 @@ static bool is_stale(const struct sip_msg *msg)
 }
 
 
+static bool host_is(const char *host, const char *uri_str)
+{
+	struct uri uri;
+	struct pl pl;
+
+	if (!uri_str)
+		return false;
+
+	pl_set_str(&pl, uri_str);
+
+	return 0 == uri_decode(&uri, &pl) &&
+		0 == pl_strcasecmp(&uri.host, host);
+}
+
+
+/*
+ * Does the next request of a dialog go to the line's own server?  It goes
+ * where the server's Contact or Record-Route says, which may be anywhere and
+ * over anything: nobody there gets an answer to a challenge.
+ */
+static bool goes_home(const struct leg *leg)
+{
+	const struct path *path = leg->path;
+	struct sa sa;
+
+	if (leg->detour || !sip_dialog_established(leg->dlg))
+		return true;
+
+	if (!leg->next_host ||
+	    (path->tp == SIP_TRANSP_TLS && !leg->next_secure))
+		return false;
+
+	if (0 == sa_set_str(&sa, leg->next_host, 0) &&
+	    sa_cmp(&sa, &path->server, SA_ADDR))
+		return true;
+
+	return host_is(leg->next_host, path->route) ||
+		host_is(leg->next_host, path->aor);
+}
+
+
 /*
  * Dialogs of a path share what the first of them was challenged with: the
  * others then need no round trip of their own.  A server that takes each
@@ -750,6 +796,12 @@ static int authenticate(struct leg *leg, const struct sip_msg *msg)
 
 	if (++leg->challenges > CHALLENGES_MAX)
 		return EAUTH;
+
+	if (!goes_home(leg)) {
+		str_ncpy(path->digest.why, "is no server of the line",
+			 sizeof(path->digest.why));
+		return EAUTH;
+	}
 
 	if ((leg->challenged & by) && !is_stale(msg))
 		return EAUTH;
@@ -1029,15 +1081,50 @@ static void failed(struct leg *leg, int err, const struct sip_msg *msg)
 /* ---- a dialog over the path in force ---------------------------------- */
 
 
+static bool any_handler(const struct sip_hdr *hdr, const struct sip_msg *msg,
+			void *arg)
+{
+	(void)hdr;
+	(void)msg;
+	(void)arg;
+
+	return true;
+}
+
+
+/* Where libre sends what is next in the dialog (RFC 3261 12.1) */
+static int next_set(struct leg *leg, const struct sip_addr *addr)
+{
+	struct pl tp;
+
+	leg->next_secure = 0 == pl_strcasecmp(&addr->uri.scheme, "sips") ||
+		(0 == msg_param_decode(&addr->uri.params, "transport", &tp) &&
+		 0 == pl_strcasecmp(&tp, "tls"));
+	leg->next_host = mem_deref(leg->next_host);
+
+	return pl_strdup(&leg->next_host, &addr->uri.host);
+}
+
+
 static int remote_set(struct leg *leg, const struct sip_msg *msg)
 {
 	const struct sip_hdr *hdr = sip_msg_hdr(msg, SIP_HDR_CONTACT);
+	const struct sip_hdr *rr = sip_msg_hdr_apply(
+		msg, msg->req, SIP_HDR_RECORD_ROUTE, any_handler, NULL);
 	struct sip_addr addr;
 	int err = 0;
+
+	/* a route is learnt once, and leads everything from then on */
+	if (!leg->remote && rr && !sip_addr_decode(&addr, &rr->val)) {
+		leg->routed = true;
+		err |= next_set(leg, &addr);
+	}
 
 	if (hdr && !sip_addr_decode(&addr, &hdr->val)) {
 		leg->target = mem_deref(leg->target);
 		err |= pl_strdup(&leg->target, &addr.auri);
+		if (!leg->routed)
+			err |= next_set(leg, &addr);
 	}
 
 	leg->remote = mem_deref(leg->remote);
@@ -1213,6 +1300,10 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 
 	path_open(leg->path);
 
+	/* it was sent to the line's server, and to nobody else */
+	if (!err && (leg->detour || !sip_dialog_established(leg->dlg)))
+		leg->path->server = msg->src;
+
 	if (!err && (msg->scode == 401 || msg->scode == 407)) {
 		if (!authenticate(leg, msg))
 			return;
@@ -1252,7 +1343,7 @@ static int request(struct leg *leg)
 	prm.dlg     = leg->detour ? NULL : leg->dlg;
 	prm.uri     = leg->target;
 	prm.hop     = path->route;
-	prm.auth    = leg->auth;
+	prm.auth    = goes_home(leg) ? leg->auth : NULL;
 	prm.timeout = leg->leaving ? MIN(path->transaction, FAREWELL_MS)
 		: path->transaction;
 	prm.conn    = leg->subs->ended ? NULL : path->conn;
@@ -2510,7 +2601,8 @@ static void farewell_blind(struct leg *leg)
 		return;
 
 	(void)sip_drequestf(NULL, leg->subs->sip, true, "SUBSCRIBE", leg->dlg,
-			    0, leg->auth, NULL, NULL, NULL,
+			    0, goes_home(leg) ? leg->auth : NULL, NULL, NULL,
+			    NULL,
 			    "Contact: <%s>\r\n"
 			    "Event: %s\r\n"
 			    "Expires: 0\r\n"

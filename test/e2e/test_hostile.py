@@ -195,6 +195,30 @@ def test_proxy_and_registrar(lab):
     assert len(fakes[0].got("REGISTER")) == 3
 
 
+@parallel
+def test_digest_stays_home(lab):
+    """A server that leads the dialog of a subscription elsewhere: nobody
+    there gets an answer to a challenge, neither before nor after one."""
+    def primary(r):
+        if r.method != "SUBSCRIBE":
+            return usual(r)
+        if not r.right(PASSWORD):
+            return r.answer(401, "Unauthorized", chall())
+        return r.answer(202, "Accepted", "Expires: 4",
+                        "Contact: <sip:evil@%s>" % lab.far.ip)
+
+    def other(r):
+        return r.answer(401, "Unauthorized", chall(nonce="other"))
+    evil = Fake(lab.far, other).start()
+    lab.others.append(evil)
+    phone, fakes = phone_of(lab, [primary, usual], config=[
+        "sip line1 subscribe: dialog 200"])
+    lab.until(lambda: len(evil.got("SUBSCRIBE")) > 1, 15, "a refresh there")
+    assert not answered(fakes[1])
+    assert not [r for r in evil.requests if r.credentials()]
+    assert [r for r in fakes[0].got("SUBSCRIBE") if r.credentials()]
+
+
 # ---- neighbours ----------------------------------------------------------------
 
 
