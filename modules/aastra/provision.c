@@ -29,6 +29,7 @@
 enum {
 	FILE_MAX     = 4*1024*1024,     /* as of a file in a folder         */
 	COPY_MAX     = 4*FILE_MAX,
+	NAME_SIZE    = 272,
 	RETRY_MIN_MS = 5000,            /* twice as long each time          */
 	RETRY_MAX_MS = 1800000
 };
@@ -50,7 +51,7 @@ struct files {
 /** One file that is looked for, by the names that it may have */
 struct wanted {
 	enum aa_config_layer layer;
-	char namev[2][272];     /* the second where the first is not there  */
+	char namev[2][NAME_SIZE]; /* the second where the first is not there  */
 	size_t try;
 	bool done;
 };
@@ -309,6 +310,7 @@ static int copy_file(struct files *fs, struct pl *rest)
 
 	if (3 != sscanf(line, "%1u %8u %319[^\n]", &layer, &n, name) ||
 	    layer >= AA_LAYER_BARESIP || n > FILE_MAX ||
+	    strlen(name) >= NAME_SIZE ||
 	    rest->l < (size_t)n + 1 || rest->p[n] != '\n')
 		return EBADMSG;
 

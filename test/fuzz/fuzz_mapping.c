@@ -77,6 +77,20 @@ static int fuzz_send(struct sip *sip, void *sock, enum sip_transp tp,
 }
 
 
+void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
+{
+	REQUIRE(delay && h);
+	tmr->h   = h;
+	tmr->arg = arg;
+}
+
+
+void aa_tmr_cancel(struct aa_tmr *tmr)
+{
+	tmr->h = NULL;
+}
+
+
 static void answer_handler(int err, const struct sa *mapped, void *arg)
 {
 	REQUIRE(arg == &t);

@@ -19,17 +19,10 @@
 #include "request.h"
 
 
-static void clock_start(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg);
-static void clock_cancel(struct tmr *tmr);
-static bool clock_running(const struct tmr *tmr);
 static int  answered(uint16_t scode);
 static int  answered_fmt(uint16_t scode, const char *fmt, ...);
 static uint16_t chance(void);
 
-#undef tmr_start
-#define tmr_start(tmr, delay, th, arg) clock_start(tmr, delay, th, arg)
-#define tmr_cancel(tmr) clock_cancel(tmr)
-#define tmr_isrunning(tmr) clock_running(tmr)
 #define rand_u16() chance()
 #define sip_reply(sip, msg, scode, reason) answered(scode)
 #define sip_treply(stp, sip, msg, scode, reason) answered(scode)
@@ -48,6 +41,7 @@ static uint16_t chance(void);
 
 enum {
 	STEPS_MAX   = 64,
+	TIMERS_MAX  = 256,
 	TIMERS_RUN  = 64        /* at one time: more would be a storm       */
 };
 
@@ -74,7 +68,8 @@ static struct {
 	struct aa_subs *subs;
 	struct list farewelll;
 	struct list reql;
-	struct list tmrl;
+	struct aa_tmr *tmrv[TIMERS_MAX];
+	size_t tmrc;
 	uint64_t now;
 	unsigned requests;
 	unsigned answers;
@@ -98,44 +93,47 @@ static uint16_t chance(void)
 }
 
 
-static void clock_start(struct tmr *tmr, uint64_t delay, tmr_h *th, void *arg)
+void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
 {
-	clock_cancel(tmr);
-	if (!th)
+	aa_tmr_cancel(tmr);
+	if (!h)
 		return;
 
 	REQUIRE(delay < (uint64_t)UINT32_MAX * 1000 + 1000);
-	tmr->jfs = t.now + delay;
-	tmr->th  = th;
+	REQUIRE(t.tmrc < TIMERS_MAX);
+	tmr->at  = t.now + delay;
+	tmr->h   = h;
 	tmr->arg = arg;
-	list_append(&t.tmrl, &tmr->le, tmr);
+	t.tmrv[t.tmrc++] = tmr;
 }
 
 
-static void clock_cancel(struct tmr *tmr)
+void aa_tmr_cancel(struct aa_tmr *tmr)
 {
-	list_unlink(&tmr->le);
-	tmr->th = NULL;
-}
+	size_t i;
 
-
-static bool clock_running(const struct tmr *tmr)
-{
-	return tmr->th != NULL;
+	for (i=0; tmr->h && i<t.tmrc; i++) {
+		if (t.tmrv[i] != tmr)
+			continue;
+		--t.tmrc;
+		memmove(&t.tmrv[i], &t.tmrv[i + 1],
+			(t.tmrc - i) * sizeof(t.tmrv[0]));
+		break;
+	}
+	tmr->h = NULL;
 }
 
 
 /* The one that is due first, until that time */
-static struct tmr *clock_first(uint64_t until)
+static struct aa_tmr *clock_first(uint64_t until)
 {
-	struct tmr *first = NULL;
-	struct le *le;
+	struct aa_tmr *first = NULL;
+	size_t i;
 
-	for (le = list_head(&t.tmrl); le; le = le->next) {
-		struct tmr *tmr = le->data;
-
-		if (tmr->jfs <= until && (!first || tmr->jfs < first->jfs))
-			first = tmr;
+	for (i=0; i<t.tmrc; i++) {
+		if (t.tmrv[i]->at <= until &&
+		    (!first || t.tmrv[i]->at < first->at))
+			first = t.tmrv[i];
 	}
 
 	return first;
@@ -276,14 +274,14 @@ static void pass(uint64_t ms)
 	unsigned n = 0;
 
 	for (;;) {
-		struct tmr *tmr = clock_first(end);
+		struct aa_tmr *tmr = clock_first(end);
 		struct aa_req *r = req_first(end);
 		uint64_t at;
 
 		if (!tmr && !r)
 			break;
 
-		at = tmr && (!r || tmr->jfs <= r->due) ? tmr->jfs : r->due;
+		at = tmr && (!r || tmr->at <= r->due) ? tmr->at : r->due;
 		if (at > t.now) {
 			t.now = at;
 			n = 0;
@@ -292,12 +290,12 @@ static void pass(uint64_t ms)
 		/* all that happens at one time ends */
 		REQUIRE(++n < 4 * TIMERS_RUN);
 
-		if (tmr && tmr->jfs == at) {
-			tmr_h *th = tmr->th;
+		if (tmr && tmr->at == at) {
+			tmr_h *h = tmr->h;
 			void *arg = tmr->arg;
 
-			clock_cancel(tmr);
-			th(arg);
+			aa_tmr_cancel(tmr);
+			h(arg);
 		}
 		else {
 			req_complete(r, ETIMEDOUT, NULL);
@@ -620,7 +618,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	REQUIRE(list_isempty(&t.farewelll));
 	REQUIRE(list_isempty(&t.reql));
-	REQUIRE(list_isempty(&t.tmrl));
+	REQUIRE(!t.tmrc);
 
 	mem_deref(sip);
 	free(cfg);
