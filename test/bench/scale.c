@@ -349,8 +349,9 @@ static void print_times(const char *name, size_t n, size_t offset, double from)
 		exit(1);
 
 	for (i=0; i<n; i++) {
-		const double t = *(double *)((char *)&s.linev[i] + offset);
+		double t;
 
+		memcpy(&t, (const char *)&s.linev[i] + offset, sizeof(t));
 		if (t > 0)
 			v[k++] = (t - from) / 1000;
 	}
