@@ -20,6 +20,10 @@ enum {
 };
 
 
+static const char exposed_text[] = "%s: everybody on this host may read the"
+	" file, and there are passwords in it";
+
+
 /** Arguments of the entry handler */
 struct reading {
 	struct aa_config *cfg;
@@ -175,9 +179,7 @@ static int add_entry(struct aa_config *cfg, struct aa_source *src,
 
 	if (src->exposed && key->secret && e->v.val[0]) {
 		src->exposed = false;
-		aa_config_finding(cfg, AA_CONFIG_WARN, 0,
-				  "%s: everybody on this host may read the"
-				  " file, and there are passwords in it",
+		aa_config_finding(cfg, AA_CONFIG_WARN, 0, exposed_text,
 				  src->name);
 	}
 
@@ -461,6 +463,71 @@ static int read_file(struct aa_config *cfg, enum aa_config_layer layer,
 }
 
 
+/** Has a line of baresip's accounts a password in it? */
+static bool account_has_password(const struct pl *line)
+{
+	struct pl pass;
+
+	if (line->l && line->p[0] == '#')
+		return false;
+
+	return !re_regex(line->p, line->l, "auth_pass=[^; \t\r]+", &pass) ||
+		!re_regex(line->p, line->l, "sip[s]*:[^:@>;]+:[^@>;]+@", NULL,
+			  NULL, &pass);
+}
+
+
+/**
+ * baresip's accounts are its own to read; but who else may is told here, as
+ * of each other file with passwords
+ *
+ * @param cfg  Configuration, for the finding
+ * @param path Path of the accounts
+ *
+ * @return 0 if success, otherwise errorcode (out of memory)
+ */
+static int look_at_accounts(struct aa_config *cfg, const char *path)
+{
+	const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct mbuf *mb = mbuf_alloc(4096);
+	bool exposed = false;
+	struct pl rest;
+	int err = 0;
+
+	if (fd < 0)
+		goto out;
+
+	err = mb ? load_fd(mb, fd, &exposed) : ENOMEM;
+	if (err || !exposed)
+		goto out;
+
+	rest.p = (const char *)mb->buf;
+	rest.l = mb->end;
+	while (rest.l) {
+		const char *nl = memchr(rest.p, '\n', rest.l);
+		struct pl line = rest;
+
+		if (nl)
+			line.l = (size_t)(nl - rest.p);
+
+		if (account_has_password(&line)) {
+			aa_config_finding(cfg, AA_CONFIG_WARN, 0,
+					  exposed_text, path);
+			break;
+		}
+
+		pl_advance(&rest, (ssize_t)(line.l + (nl ? 1 : 0)));
+	}
+
+ out:
+	mem_deref(mb);
+	if (fd >= 0)
+		(void)close(fd);
+
+	return err == ENOMEM ? err : 0;
+}
+
+
 /** The MAC of the interface with the default route, as the phones write it */
 static bool get_mac(char *mac, size_t sz)
 {
@@ -713,6 +780,13 @@ int aa_config_alloc(struct aa_config **cfgp, const char *conf_path,
 
 	if (!found)
 		note_status(cfg, ENOENT);
+
+	path = mem_deref(path);
+	err = re_sdprintf(&path, "%s/accounts", conf_path);
+	if (!err)
+		err = look_at_accounts(cfg, path);
+	if (err)
+		goto out;
 
 	/* the folder stands in what was just read */
 	err = aa_config_index(cfg);

@@ -3,6 +3,7 @@ module writes, and nothing that other users of the host can see has them."""
 
 import os
 import re
+import socket
 
 import pytest
 
@@ -35,9 +36,30 @@ def ask(phone, command):
         return str(e)
 
 
+def page(lab, path):
+    """What the page says to somebody on this host."""
+    s = lab.phone.inside(lambda: socket.create_connection(
+        ("127.0.0.1", 8080), 5))
+    s.settimeout(2)
+    s.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+              % path.encode())
+    got = b""
+    try:
+        while True:
+            data = s.recv(65536)
+            if not data:
+                break
+            got += data
+    except OSError:
+        pass            # events go on for ever
+    s.close()
+    assert got.startswith(b"HTTP/1.1 200")
+    return got.decode("latin-1")
+
+
 def test_nowhere(lab):
     site = Site(lab, "E2", "tcp", config=[
-        *FAST, "aastra_cfg_path cfg", "aastra_cfg_mac 00085D161000",
+        *FAST, "aastra_http_listen 8080", "aastra_cfg_path cfg", "aastra_cfg_mac 00085D161000",
         "sip line3 user name: 103", "sip line3 password: " + KEY])
     account = lab.account(100, via=lab.primary, transport="tcp").replace(
         "secret100", ACCOUNT)
@@ -75,6 +97,8 @@ def test_nowhere(lab):
     lab.wire.settle(0.5)
     texts += [ask(phone, c) for c in commands[:13]]
     texts += [repr(e) for e in phone.events]
+    texts += [page(lab, "/" + x) for x in (
+        "", "page.js", "state", "history", "metrics", "events")]
     pid = phone.proc.pid
     for name in ("cmdline", "comm", "environ"):
         with open("/proc/%d/%s" % (pid, name), "rb") as f:
@@ -117,3 +141,26 @@ def test_readable_by_all(lab, mode, warned):
                           "read the file", text)) == warned
     assert text.count("everybody on this host") == warned
     assert FILE not in text
+
+
+def test_accounts_readable_by_all(lab):
+    """baresip's own accounts count as well; a password in a comment, or room
+    for one, does not."""
+    phone = Site(lab, "E2", "udp", config=list(FAST)).start()
+    accounts = os.path.join(phone.dir, "accounts")
+    with open(accounts) as f:
+        text = f.read()
+    assert "auth_pass=secret100" in text
+    said = []
+    for mode, content in (
+            (0o600, text), (0o644, text),
+            (0o644, "#" + text.replace("\n", "\n#") + "\n<sip:x@y>;"
+             "auth_pass=;regint=0\n"),
+            (0o644, "<sip:x:secret100@y>\n")):
+        with open(accounts, "w") as f:
+            f.write(content)
+        os.chmod(accounts, mode)
+        phone.cmd("aastra_reload")
+        said.append(phone.proc.output().count(
+            accounts + ": everybody on this host may read the file"))
+    assert said == [0, 1, 1, 2]

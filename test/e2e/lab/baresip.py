@@ -111,6 +111,7 @@ class Baresip:
         lines += self.config
         self._write("config", lines)
         self._write("accounts", self.accounts)
+        os.chmod(os.path.join(self.dir, "accounts"), 0o600)
         self._write("contacts", self.contacts)
         if not os.path.exists(os.path.join(self.dir, "uuid")):
             self._write("uuid", [self.uuid], end="")
