@@ -659,11 +659,17 @@ static void command(struct conn *conn, const struct pl *body)
 
 static void guess_handler(void *arg)
 {
-	refuse(arg, 401);
+	struct conn *conn = arg;
+
+	if (conn->tc)
+		refuse(conn, 401);
+	else
+		mem_deref(conn);
 }
 
 
-/* No more than so many guesses a second */
+/* No more than so many guesses a second: who does not wait for the answer has
+   his place taken all the same */
 static void wrong_token(struct conn *conn)
 {
 	conn->state = ST_GUESS;
@@ -890,9 +896,13 @@ static void recv_handler(struct mbuf *mb, void *arg)
 
 static void close_handler(int err, void *arg)
 {
+	struct conn *conn = arg;
 	(void)err;
 
-	mem_deref(arg);
+	if (conn->state == ST_GUESS)
+		conn->tc = mem_deref(conn->tc);
+	else
+		mem_deref(conn);
 }
 
 
@@ -910,22 +920,25 @@ static void late_handler(void *arg)
 }
 
 
-/* The oldest connection that is no client of events makes room */
-static void make_room(void)
+/* The oldest connection that is no client of events, and no guess, makes room;
+   false: there is none */
+static bool make_room(void)
 {
 	struct le *le;
 
 	if (list_count(&http.connl) < CONNS_MAX)
-		return;
+		return true;
 
 	for (le = list_head(&http.connl); le; le = le->next) {
 		struct conn *conn = le->data;
 
-		if (conn->state != ST_EVENTS) {
+		if (conn->state != ST_EVENTS && conn->state != ST_GUESS) {
 			mem_deref(conn);
-			return;
+			return true;
 		}
 	}
+
+	return false;
 }
 
 
@@ -934,9 +947,7 @@ static void conn_handler(const struct sa *peer, void *arg)
 	struct conn *conn;
 	(void)arg;
 
-	make_room();
-
-	conn = mem_zalloc(sizeof(*conn), conn_destructor);
+	conn = make_room() ? mem_zalloc(sizeof(*conn), conn_destructor) : NULL;
 	if (!conn) {
 		tcp_reject(http.ts);
 		return;

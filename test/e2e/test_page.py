@@ -1,6 +1,8 @@
 """The page and the HTTP interface behind it: what it answers and to whom,
 what strangers can do to it, and what a person sees and does in a browser."""
 
+import contextlib
+import http.client
 import os
 import random
 import re
@@ -316,6 +318,37 @@ def test_token(lab):
     for secret in (token, TOKEN.replace(" ", "-"), cookie.split(";")[0]):
         assert secret not in log
         assert secret not in phone.cmd("aastra_config")
+    assert phone.exit() == 0
+
+
+@parallel
+def test_guesses(lab):
+    """So many wrong tokens a second and no more, also of somebody who hangs
+    up at once and comes again."""
+    phone = alone(lab, LISTEN, "aastra_http_token " + TOKEN.replace(" ", "-"))
+    page = Page(lab.phone)
+    page.wait_open()
+    guess = (b"POST /login HTTP/1.1\r\nHost: localhost\r\n"
+             b"Content-Length: 20\r\n\r\n" + b"0" * 20)
+    begun = time.monotonic()
+    for _ in range(300):
+        s = lab.phone.inside(lambda: socket.create_connection(
+            ("127.0.0.1", 8080), 5))
+        with contextlib.suppress(OSError):
+            s.sendall(guess)
+        s.close()
+    phone.cmd("aastra_status")
+    took = time.monotonic() - begun
+    tried = phone.proc.output().count("wrong token from")
+    assert 0 < tried <= 24 * (took + 1), took
+    right = {"Authorization": "Bearer " + TOKEN.replace(" ", "-")}
+
+    def let_in():
+        try:
+            return page.get("/state", headers=right).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+    lab.until(let_in, 10, "who knows the token")
     assert phone.exit() == 0
 
 
