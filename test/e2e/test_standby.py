@@ -18,7 +18,10 @@ import pytest
 
 from helpers_rows import BACKUP, HOSTS, PRIMARY, Row, cells
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
+from lab import bodies
 from lab.wait import Timeout
+from test_subscriptions import BUSY
+from test_subscriptions import Site as Lamps
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)),
                              "../bench"))
@@ -244,3 +247,30 @@ def test_commands_and_settings(lab):
         assert not seen.gaps(), str(seen)
     phone.cmd("uadel " + phone.state(1)["aor"])
     lab.until(lambda: not site.bindings(), 5, "the line has ended")
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+@pytest.mark.parametrize("row, fault", [("E3", "killed"), ("E2", "hung")])
+def test_the_rest_follows(lab, row, fault):
+    """Lamps and outgoing calls, once the fault has been noticed: without a
+    REGISTER, and so without its round trips."""
+    site = Lamps(lab, row, "tcp", config=STANDBY)
+    site.start(wait=False)
+    site.wait_active(PRIMARY, 8)
+    lab.until(lambda: len(site.bindings()) == 2, 5, "two bindings")
+    server = site.core or site.server[site.axes[0]][BACKUP]
+    agent = Agent(lab.far, server.host).register()
+    try:
+        t = lab.now()
+        site.fail(site.axes[0], PRIMARY, fault)
+        site.wait_active(BACKUP, 8)
+        registers = [e for e in site.requests("REGISTER", after=t)
+                     if e.expires and e.dst == "backup"]
+        assert not registers, registers
+        site.notifier(BACKUP).publish(200, bodies.dialog(200, "confirmed"))
+        site.wait_value(BUSY, "busy", 5)
+        site.phone.dial("200")
+        lab.until(lambda: agent.answered, 5, "200 answers")
+    finally:
+        agent.stop()
