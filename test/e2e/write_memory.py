@@ -3,7 +3,10 @@
 of their own.
 
     pytest test/e2e/test_memory.py --all-rows --figures memory.json
-    test/e2e/write_memory.py memory.json
+    test/e2e/write_memory.py [--commit HASH] memory.json
+
+The commit is that of the module that was tested; without the option, the one
+that is here.
 """
 
 import json
@@ -26,11 +29,16 @@ WHAT = {"start": "the start of the phone",
 
 def main():
     rows = []
-    for path in sys.argv[1:]:
+    args = sys.argv[1:]
+    commit = None
+    if args[:1] == ["--commit"]:
+        commit, args = args[1], args[2:]
+    for path in args:
         with open(path) as f:
             rows += json.load(f)["memory"]
-    commit = subprocess.run(["git", "-C", TEST, "rev-parse", "--short",
-                             "HEAD"], capture_output=True, text=True)
+    commit = commit or subprocess.run(
+        ["git", "-C", TEST, "rev-parse", "--short", "HEAD"],
+        capture_output=True, text=True).stdout.strip()
     text = ["## Memory that runs out", "",
             "Written by `test/e2e/write_memory.py`. Allocations of the module, "
             "its own and those that libre, libexpat and",
@@ -46,7 +54,7 @@ def main():
             x["excused"], x["wrong"]))
     text += ["", "%s, commit %s, on a busy machine of two cores." % (
         time.strftime("%Y-%m-%d", time.gmtime()),
-        commit.stdout.strip() or "unknown")]
+        commit or "unknown")]
     replace(os.path.join(TEST, "../docs/results.md"), "memory",
             "\n".join(text))
 
