@@ -444,7 +444,7 @@ class Cell:
         server = self.hold(rank)
         t = self.lab.now()
         act()
-        self.lab.wire.wait_sip("REGISTER", 8, request=True, src="phone",
+        self.lab.wire.wait_sip("REGISTER", BACK_S, request=True, src="phone",
                                dst=server.host, after=t,
                                match=lambda e: e.expires)
         return server
@@ -459,8 +459,8 @@ class Cell:
 
     def home(self):
         s = self.site
-        self.lab.until(lambda: s.now() == s.state() and s.only(s.state()), 8,
-                       "at home, before the fault")
+        self.lab.until(lambda: s.now() == s.state() and s.only(s.state()),
+                       BACK_S, "at home, before the fault")
 
     def reach(self):
         """Bring the line to the stage."""
@@ -479,7 +479,7 @@ class Cell:
             held.clear_responses()
         elif stage == "moving back":
             phone.cmd("aastra_failover 1")
-            self.lab.until(lambda: s.now() == s.state(BACKUP), 8,
+            self.lab.until(lambda: s.now() == s.state(BACKUP), BACK_S,
                            "on the backup")
             self._held(PRIMARY, lambda: phone.cmd(
                 "aastra_auto 1")).clear_responses()
@@ -487,7 +487,7 @@ class Cell:
             s.start_far()
             self.call_t = self.lab.now()
             s.far.dial("sip:100@pbx.example.com")
-            phone.wait_event("CALL_INCOMING", after=self.call_t)
+            phone.wait_event("CALL_INCOMING", BACK_S, after=self.call_t)
             if stage == "up":
                 phone.accept()
                 phone.wait_call("incoming", after=self.call_t)

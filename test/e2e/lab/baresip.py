@@ -251,7 +251,7 @@ class Baresip:
         return ("ua", "ua") if self.version >= (4, 0, 0) else (
             "register", "other")
 
-    def cmd(self, line, timeout=5.0):
+    def cmd(self, line, timeout=15.0):
         """Run a command: "name" or "name parameters".
 
         Where baresip has no current user agent, dial gets the place of the
