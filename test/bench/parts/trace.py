@@ -134,13 +134,13 @@ def one(lab, trace, transport, servers):
         aastra=True, env=trace.fresh(),
         config=["sip_line1_backup_outbound_proxy " + lab.backup.ip,
                 "sip_cafile " + lab.ca.cert])
-    lab.until(lambda: phone.state(1)["service"] == "primary", 10,
+    lab.until(lambda: phone.state(1)["service"] == "primary", 30,
               "on the primary")
     # what a start leaves to be done is done
     lab.wire.settle(0.5, 10)
     fault = lab.now()
     primary.kill()
-    lab.until(lambda: phone.state(1)["service"] == "backup", 10,
+    lab.until(lambda: phone.state(1)["service"] == "backup", 30,
               "on the backup")
     fin = lab.wire.wait_kind("fin", src="primary", dst="phone", after=fault)
     steps = find(trace.read(), fault, fin.t, lab.primary.ip, lab.backup.ip)
