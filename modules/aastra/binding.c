@@ -452,6 +452,10 @@ static int contact_set(struct aa_binding *b, enum sip_transp tp,
 {
 	b->contact = mem_deref(b->contact);
 
+	if (!b->regid)
+		return re_sdprintf(&b->contact, "sip:%s@%J%s", b->cuser, src,
+				   sip_transp_param(tp));
+
 	return re_sdprintf(&b->contact, "sip:%s@%J%s;flow=%u", b->cuser, src,
 			   sip_transp_param(tp), b->regid);
 }
@@ -594,6 +598,7 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 	b->tag          = rand_u64();
 	b->cseq         = rand_u16();
 	b->regid        = prm->regid;
+	b->sent         = !prm->regid;
 	b->want_expires = prm->expires;
 	b->renewal      = prm->renewal;
 	b->transaction  = prm->transaction;

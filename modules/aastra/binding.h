@@ -41,7 +41,8 @@ struct aa_binding_prm {
 	const char *dispname;   /**< display name, may be NULL              */
 	const char *cuser;      /**< user part of the Contact               */
 	const char *instance;   /**< UUID of the phone, NULL: no outbound   */
-	unsigned regid;         /**< tells paths apart, 1..                 */
+	unsigned regid;         /**< tells paths apart, 1..; 0: a binding
+				     that somebody else made, to be removed */
 	uint32_t expires;       /**< wanted [s]                             */
 	uint32_t renewal;       /**< refreshed so long before its end [s]   */
 	uint32_t transaction;   /**< time-out of a request [ms]             */

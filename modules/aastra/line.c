@@ -95,6 +95,7 @@ static void change(struct aa_line *line, enum aa_journal_event event,
 		   const char *by, const char *decision);
 static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
+static void plain_leave(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
@@ -491,6 +492,8 @@ int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
  */
 void aa_line_start(struct aa_line *line)
 {
+	if (line)
+		plain_leave(line);
 	aa_line_kick(line);
 }
 
@@ -851,7 +854,7 @@ static unsigned count_use(const struct list *pathl, const enum aa_rank *use)
 	for (le = list_head(pathl); le; le = le->next) {
 		const struct aa_path *path = le->data;
 
-		n += same_use(path->use, use);
+		n += !path->plain && same_use(path->use, use);
 	}
 
 	return n;
@@ -970,9 +973,9 @@ static int path_binding(struct aa_path *path)
 	prm.aor         = account_aor(ua_account(ua));
 	prm.dispname    = account_display_name(ua_account(ua));
 	prm.cuser       = ua_local_cuser(ua);
-	prm.instance    = line->cfg.outbound && str_isset(line->phone->uuid) ?
-		line->phone->uuid : NULL;
-	prm.regid       = regid_of(line, path->use);
+	prm.instance    = line->cfg.outbound && !path->plain &&
+		str_isset(line->phone->uuid) ? line->phone->uuid : NULL;
+	prm.regid       = path->plain ? 0 : regid_of(line, path->use);
 	prm.expires     = line->cfg.registration_period;
 	prm.renewal     = line->cfg.registration_renewal;
 	prm.transaction = line->cfg.transaction_timer;
@@ -996,7 +999,7 @@ static int path_binding(struct aa_path *path)
 
 
 static int path_alloc(struct aa_path **pathp, struct aa_line *line,
-		      const enum aa_rank *use)
+		      const enum aa_rank *use, bool plain)
 {
 	struct aa_path *path;
 	const enum aa_role role = route_role(line);
@@ -1007,10 +1010,11 @@ static int path_alloc(struct aa_path **pathp, struct aa_line *line,
 		return ENOMEM;
 
 	path->line    = line;
-	path->wants   = true;
+	path->plain   = plain;
+	path->wants   = !plain;
 	path->started = aa_now_ms();
 	/* an older path to the same servers has taken that over */
-	path->inherited = same_use(use, line->warm) &&
+	path->inherited = !plain && same_use(use, line->warm) &&
 		!count_use(&line->leavel, use) &&
 		!count_use(&line->idlel, use);
 	memcpy(path->use, use, sizeof(path->use));
@@ -1174,6 +1178,12 @@ static uint64_t path_until(const struct aa_path *path)
  */
 static void path_retire(struct aa_line *line, struct aa_path *path)
 {
+	if (path->plain) {
+		mem_deref(path);
+		aa_line_kick(line);
+		return;
+	}
+
 	aa_binding_halt(path->b);
 	path->owed  = false;
 	path->wants = false;
@@ -1232,7 +1242,8 @@ static bool turned(const struct aa_path *path)
 static bool leaving_waits(const struct aa_line *line,
 			  const struct aa_path *path, uint64_t now)
 {
-	if (aa_binding_leaving(path->b))
+	if (aa_binding_leaving(path->b) ||
+	    (path->plain && !aa_line_registered(line)))
 		return true;
 
 	if (now < path->hurry_at && !turned(path) &&
@@ -1346,6 +1357,35 @@ static void put_by(struct aa_line *line, struct aa_path *path)
 }
 
 
+/*
+ * What baresip itself registered before the account became a line's: its own
+ * client takes that back, but not where it has not heard yet that it is there.
+ */
+static void plain_leave(struct aa_line *line)
+{
+	enum aa_rank use[AA_ROLE_COUNT];
+	struct aa_path *path;
+	int role, err;
+
+	if (!aa_account_plain(line->acc))
+		return;
+
+	aa_account_plain_none(line->acc);
+	for (role=0; role<AA_ROLE_COUNT; role++)
+		use[role] = AA_RANK_PRIMARY;
+	err = path_alloc(&path, line, use, true);
+	if (err) {
+		warning("aastra: line %u: what baresip registered by itself is"
+			" not taken back (%m)\n", line->cfg.line, err);
+		return;
+	}
+
+	path->owed   = true;
+	path->proven = true;
+	list_append(&line->leavel, &path->le, path);
+}
+
+
 static void leaving_event(struct aa_path *path)
 {
 	/* the answer to its last REGISTER; it is not refreshed any more */
@@ -1402,7 +1442,7 @@ static struct aa_path *path_calmest(const struct aa_line *line,
 		for (le = list_head(listv[i]); le; le = le->next) {
 			struct aa_path *path = le->data;
 
-			if (same_use(path->use, use) &&
+			if (!path->plain && same_use(path->use, use) &&
 			    (!calmest ||
 			     path->astray_until < calmest->astray_until))
 				calmest = path;
@@ -2338,7 +2378,7 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		line->next = path_reuse(line, out->use);
 
 	if (!line->next) {
-		err = path_alloc(&line->next, line, out->use);
+		err = path_alloc(&line->next, line, out->use, false);
 		if (err) {
 			warning("aastra: line %u: no path to the %s (%m)\n",
 				line->cfg.line,
@@ -2390,7 +2430,7 @@ static void second_step(struct aa_line *line, const struct aa_policy_out *out)
 	if (!line->second && wanted && settled) {
 		line->second = path_reuse(line, out->second);
 		err = line->second ? 0 :
-			path_alloc(&line->second, line, out->second);
+			path_alloc(&line->second, line, out->second, false);
 		if (err)
 			warning("aastra: line %u: no second path (%m)\n",
 				line->cfg.line, err);

@@ -57,6 +57,9 @@ struct aa_path {
 	bool forced;            /**< asked for by the user: no budget       */
 	bool paced;             /**< has waited for its turn                */
 
+	bool plain;             /**< baresip's own, made before it was a
+				     line: it is only removed               */
+
 	/* on its way out */
 	bool owed;              /**< its registrar is owed a farewell, until
 				     it is registered again                 */

@@ -402,6 +402,10 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 	if (err)
 		return err;
 
+	/* made here, it has not registered yet */
+	if (pl->made)
+		aa_account_plain_none(acc);
+
 	if (old)
 		err = aa_line_replace(&line, old, pl->cfg, acc, tp, what);
 	else

@@ -1,13 +1,17 @@
 """A whole life of the module: in valgrind, for hundreds of moves, and to its
 end with servers that do not answer."""
 
+import re
 import shutil
+import socket
 import statistics
 
 import pytest
 
 from helpers_calls import (DOMAIN, OTHER, STAGES, World, gone_from, no_bindings,
                            to_stage)
+from lab.fake import usual
+from test_hostile import phone_of, service
 
 VALGRIND = ["valgrind", "--leak-check=full", "--num-callers=30",
             "--errors-for-leak-kinds=definite", "--error-exitcode=99"]
@@ -218,3 +222,44 @@ def test_fifty_rounds(lab, row):
         assert w.phone.rss_kb() - rss <= 64
     assert w.phone.exit() == 0
     no_bindings(w)
+
+
+class Forgetful:
+    """A registrar that keeps what it is told, by the URI of its Contact. It
+    may lose the connection of what baresip itself registers, before that has
+    its answer."""
+
+    def __init__(self):
+        self.table = {}
+        self.loses = False
+
+    def __call__(self, r):
+        if r.method != "REGISTER":
+            return usual(r)
+        uri = re.search("<([^>]*)>", r.header("contact"))[1]
+        self.table.pop(uri, None)
+        if r.expires:
+            self.table[uri] = r.header("call-id")
+        if r.expires and ";flow=" not in uri and self.loses:
+            self.loses = False
+            r.send.__self__.shutdown(socket.SHUT_RDWR)
+            return None
+        return usual(r)
+
+
+def test_plain_binding_is_not_left(lab):
+    """Unloaded and loaded again within the round trip of baresip's own
+    REGISTER, whose answer is lost: the registrar has its binding, baresip does
+    not know, and the module takes it back."""
+    reg = Forgetful()
+    phone, _ = phone_of(lab, [reg, reg], "tcp")
+    lab.until(lambda: service(phone) == "primary", 8, "registered")
+    reg.loses = True
+    phone.cmd("rmmod aastra")
+    phone.cmd("insmod aastra")
+    lab.until(lambda: not reg.loses, 8, "baresip's own REGISTER")
+    lab.until(lambda: service(phone) == "primary", 8, "registered again")
+    lab.until(lambda: [";flow=" in x for x in reg.table] == [True], 8,
+              "the line's binding, and no other")
+    assert phone.exit() == 0
+    lab.until(lambda: not reg.table, 4, "nothing is left")

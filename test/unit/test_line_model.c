@@ -2746,6 +2746,20 @@ const char *aa_account_own_outbound(const struct aa_account *acc)
 }
 
 
+bool aa_account_plain(const struct aa_account *acc)
+{
+	(void)acc;
+
+	return false;
+}
+
+
+void aa_account_plain_none(struct aa_account *acc)
+{
+	(void)acc;
+}
+
+
 void aa_account_end(struct aa_account *acc, const struct ua *dying)
 {
 	(void)dying;
