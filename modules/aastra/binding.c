@@ -689,6 +689,21 @@ void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 
 
 /**
+ * Say whose connection it is that the next request may open: a new owner has
+ * none at first
+ *
+ * @param b    Binding
+ * @param conn Learns the connection, and names the server that TLS verifies;
+ *             NULL for none
+ */
+void aa_binding_conn_set(struct aa_binding *b, struct aa_conn *conn)
+{
+	if (b)
+		b->conn = conn;
+}
+
+
+/**
  * Stop: nothing is sent any more, not even a retransmission
  *
  * @param b Binding

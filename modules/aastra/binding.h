@@ -65,6 +65,7 @@ int  aa_binding_auth_from(struct aa_binding *b,
 			  const struct aa_binding *from);
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg);
+void aa_binding_conn_set(struct aa_binding *b, struct aa_conn *conn);
 void aa_binding_halt(struct aa_binding *b);
 void aa_binding_farewell(struct aa_binding *b);
 

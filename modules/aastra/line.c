@@ -40,6 +40,10 @@ enum {
 	ASTRAY_MS       = 32000, /* RFC 3261 17.1.2.2, Timer F: no proxy
 				    passes a request on after that          */
 	FLOW_LINGER_MS  = 1000,
+	DOUBT_MS        = 400,  /* a farewell that nobody has acknowledged, */
+	DOUBT_RTTS      = 3,    /* or so many round trips,                  */
+	DOUBT_MAX_MS    = 800,  /* but no longer: baresip's exit waits      */
+	AGAIN_MS        = 10,   /* libre hears that a connection is closed  */
 	RETRY_MIN_MS    = 1000,
 	BACKOFF_SHIFT_MAX = 16,
 
@@ -85,6 +89,10 @@ struct farewell {
 	struct aa_flow_user *user;
 	struct sip *sip;        /* keeps baresip's exit waiting for it      */
 	struct aa_tmr tmr;
+	struct aa_tmr tmr_again;
+	uint64_t sent_at;       /* aa_now_ms()                              */
+	bool stream;            /* over a connection                        */
+	bool again;             /* it was sent a second time                */
 	char *authuser;
 	char *authpass;
 };
@@ -3025,6 +3033,7 @@ static void farewell_destructor(void *arg)
 
 	list_unlink(&fw->le);
 	aa_tmr_cancel(&fw->tmr);
+	aa_tmr_cancel(&fw->tmr_again);
 	mem_deref(fw->b);
 	mem_deref(fw->user);
 	mem_deref(fw->authuser);
@@ -3046,8 +3055,50 @@ static void farewell_said(void *arg)
 	struct farewell *fw = arg;
 
 	aa_tmr_start(&fw->tmr, FLOW_LINGER_MS, farewell_end, fw);
+	aa_tmr_cancel(&fw->tmr_again);
 	fw->b   = mem_deref(fw->b);
 	fw->sip = mem_deref(fw->sip);
+}
+
+
+static void farewell_again(void *arg)
+{
+	struct farewell *fw = arg;
+
+	aa_binding_conn_set(fw->b, aa_flow_conn(aa_flow_user_flow(fw->user)));
+	if (aa_binding_unregister(fw->b))
+		farewell_said(fw);
+}
+
+
+/* Over a new connection; the one that there was leads nowhere */
+static void farewell_repeat(struct farewell *fw)
+{
+	fw->again = true;
+	aa_binding_halt(fw->b);
+	aa_conn_close(aa_flow_conn(aa_flow_user_flow(fw->user)), true);
+	aa_tmr_start(&fw->tmr_again, AGAIN_MS, farewell_again, fw);
+}
+
+
+/*
+ * Between two keep-alives a connection can be lost without a word: a router
+ * forgets it, or the server is another process now.
+ */
+static void farewell_doubt(void *arg)
+{
+	struct farewell *fw = arg;
+
+	if (aa_conn_unheard(aa_flow_conn(aa_flow_user_flow(fw->user))))
+		farewell_repeat(fw);
+}
+
+
+static uint32_t doubt_ms(const struct aa_flow *flow)
+{
+	const uint32_t rtts = DOUBT_RTTS * (aa_flow_rtt(flow) / 1000);
+
+	return MAX((uint32_t)DOUBT_MS, MIN(rtts, (uint32_t)DOUBT_MAX_MS));
 }
 
 
@@ -3060,7 +3111,12 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 	(void)ev;
 	(void)reason;
 	(void)retry_after;
-	(void)msg;
+
+	if (!msg && fw->stream && fw->user && !fw->again &&
+	    aa_now_ms() - fw->sent_at < DOUBT_MAX_MS) {
+		farewell_repeat(fw);
+		return;
+	}
 
 	aa_tmr_start(&fw->tmr, 0, farewell_said, fw);
 }
@@ -3122,9 +3178,14 @@ static void farewell_send(struct aa_line *line, struct aa_path *path)
 	path->b = NULL;
 	aa_binding_owner_set(fw->b, farewell_auth, farewell_handler, fw);
 
+	fw->sent_at = aa_now_ms();
+	fw->stream  = line->tp != SIP_TRANSP_UDP;
 	err = aa_binding_leaving(fw->b) ? 0 : aa_binding_unregister(fw->b);
 	if (err)
 		goto out;
+	if (fw->stream && fw->user)
+		aa_tmr_start(&fw->tmr_again, doubt_ms(path->flow),
+			     farewell_doubt, fw);
 
 	list_append(&line->phone->farewelll, &fw->le, fw);
 	return;

@@ -367,6 +367,31 @@ int aa_conn_received(const struct aa_conn *conn, uint64_t *bytes)
 
 
 /**
+ * Is something that was sent not acknowledged by the peer's kernel yet?
+ *
+ * A server that hangs acknowledges; one that is gone, or a router on the way
+ * that has forgotten the connection, does not.
+ *
+ * @param conn Connection
+ *
+ * @return true if so, or if the connection is gone
+ */
+bool aa_conn_unheard(const struct aa_conn *conn)
+{
+	struct tcp_info ti;
+	socklen_t len = sizeof(ti);
+
+	if (!aa_conn_isset(conn))
+		return true;
+
+	memset(&ti, 0, sizeof(ti));
+
+	return getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &ti, &len) ||
+		ti.tcpi_unacked || ti.tcpi_state == STATE_SYN_SENT;
+}
+
+
+/**
  * Close a connection of libre, so that no request goes down it any more
  *
  * libre is told by its own event loop, and closes its side.

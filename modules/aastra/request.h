@@ -65,6 +65,7 @@ void aa_conn_from_msg(struct aa_conn *conn, const struct sip_msg *msg);
 bool aa_conn_isset(const struct aa_conn *conn);
 void aa_conn_user_timeout(const struct aa_conn *conn, uint32_t ms);
 int  aa_conn_received(const struct aa_conn *conn, uint64_t *bytes);
+bool aa_conn_unheard(const struct aa_conn *conn);
 void aa_conn_close(struct aa_conn *conn, bool abort);
 
 bool aa_scode_is_server_failure(uint16_t scode);

@@ -182,6 +182,41 @@ def test_exit_in_time(lab, row, transport, fault, stage):
     assert took < 2.0, took
 
 
+# -- the end over a connection that is lost ------------------------------------------
+
+
+def forgotten(w):
+    """A router on the way has forgotten the connection, without a word."""
+    found = w.primary.host.run("ss", "-H", "-t", "-n", "state", "established",
+                               "dst", w.phone.host.ip).splitlines()
+    assert found
+    for line in found:
+        w.primary.host.drop("both", "tcp", port=int(line.rpartition(":")[2]))
+
+
+def half_open(w):
+    """The server is another process, and that has not been noticed."""
+    w.primary.host.drop("both")
+    w.primary.kill()
+    w.primary.start()
+    w.primary.host.clear()
+
+
+@pytest.mark.parametrize("how", ["forgotten", "half_open"])
+def test_exit_over_a_lost_connection(lab, how):
+    """The connection is lost within a keep-alive interval, and baresip ends
+    before that is noticed: the farewell is said over another one."""
+    w = World(lab, "E3", "tcp", far=False)
+    w.wait_alone("primary")
+    globals()[how](w)
+    t = lab.now()
+    assert w.phone.exit() == 0
+    assert lab.now() - t < 2.0
+    assert len(lab.wire.sip("REGISTER", status=200, expires=0, dst="phone",
+                            after=t)) <= 2
+    no_bindings(w)
+
+
 # -- fifty rounds --------------------------------------------------------------------
 
 
