@@ -21,11 +21,11 @@ class World:
 
     def __init__(self, lab, row="E3", transport="tcp", answer="manual",
                  policy=None, config=(), extra="", accounts=None, far=True,
-                 start=True, defines=None, **kw):
+                 start=True, defines=None, registrar=None, **kw):
         self.lab, self.row, self.transport = lab, row, transport
         defines = dict(ALIASES=[DOMAIN, OTHER], **(defines or {}))
         if row == "E3":
-            reg = lab.registrar()
+            reg = lab.registrar(**(registrar or {}))
             self.primary, self.backup, self.reg = lab.edge_pair(
                 registrar=reg, **defines)
         else:

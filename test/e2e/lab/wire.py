@@ -404,6 +404,12 @@ class Wire:
         """A time to give as after= later."""
         return time.monotonic()
 
+    def forget(self, before):
+        """Drop what is older: a run of hours is not kept as a whole."""
+        with self._news:
+            keep = bisect.bisect_left(self.events, before, key=lambda x: x.t)
+            del self.events[:keep]
+
     def find(self, match=None, kind=None, src=None, dst=None, after=0.0,
              before=float("inf"), proto=None, port=None):
         """Events that fit. src and dst are hosts or their names or

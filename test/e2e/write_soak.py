@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+"""Write the figures of the soak into docs/results.md, into a section of their
+own. test/soak --write does both, the run and this.
+
+    test/soak 90 --figures soak.json
+    test/e2e/write_soak.py soak.json
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+TEST = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, TEST)
+
+from section import replace  # noqa: E402
+
+ROWS = (("minutes", "{minutes:g}"),
+        ("faults, each of one server", "{rounds}"),
+        ("calls that outlived one", "{calls}"),
+        ("longest time without a live binding beside a fault [s]", "{gap}"),
+        ("longest way home after one [s]", "{longest}"),
+        ("most bindings at a time", "{bindings}"),
+        ("memory of the phone, at the first look and at the end [kB]",
+         "{rss_begin}, {rss_end}"),
+        ("descriptors", "{fds_begin}, {fds_end}"),
+        ("timers", "{timers_begin}, {timers_end}"))
+
+
+def main():
+    with open(sys.argv[1]) as f:
+        x = json.load(f)["soak"][-1]
+    commit = subprocess.run(["git", "-C", TEST, "rev-parse", "--short",
+                             "HEAD"], capture_output=True, text=True)
+    text = ["## Soak", "",
+            "Written by `test/soak --write %g`. One phone, two edges and a "
+            "registrar; one fault after another, chosen by" % x["minutes"],
+            "chance, each lasts up to two seconds and until the line is in "
+            "service beside it. What is checked in each is in",
+            "`test/e2e/test_soak.py`; the first thing that is wrong ends the "
+            "run, and nothing is written.", "",
+            "| | |", "|---|---|"]
+    text += ["| %s | %s |" % (name, value.format(**x))
+             for name, value in ROWS]
+    text += ["", "%s, commit %s, keep-alive and transaction timer 1 s, a busy "
+             "machine of two cores." % (
+                 time.strftime("%Y-%m-%d", time.gmtime()),
+                 commit.stdout.strip() or "unknown")]
+    replace(os.path.join(TEST, "../docs/results.md"), "soak",
+            "\n".join(text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
