@@ -35,6 +35,7 @@ struct request {
 	uint64_t transaction;   /* branch and sent-by                       */
 	uint64_t generation;    /* of the flow                              */
 	uint32_t line;
+	bool down;              /* the flow was thought to be, then         */
 	struct sa src;
 };
 
@@ -113,8 +114,15 @@ static bool is_dead(const struct aa_phone *phone, const struct request *r)
 {
 	const struct aa_flow *flow = flow_from(phone, &r->src);
 
-	return flow && (aa_flow_state(flow) == AA_FLOW_DOWN ||
-			aa_flow_generation(flow) != r->generation);
+	if (!flow)
+		return false;
+
+	/* where nothing checks it, it may have come back long ago */
+	if (!aa_flow_kept(flow))
+		return !r->down && aa_flow_state(flow) == AA_FLOW_DOWN;
+
+	return aa_flow_state(flow) == AA_FLOW_DOWN ||
+		aa_flow_generation(flow) != r->generation;
 }
 
 
@@ -169,6 +177,7 @@ bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 	r->transaction = transaction;
 	r->generation  = flow ? aa_flow_generation(flow) : 0;
 	r->line        = line;
+	r->down        = aa_flow_state(flow) == AA_FLOW_DOWN;
 	r->src         = msg->src;
 
 	return false;
