@@ -79,6 +79,8 @@ def test_several_challenges(lab, challenges):
     assert len(answered(fakes[0])) == 1
     (c,) = answered(fakes[0])[0].credentials()
     assert c.get("qop", "auth") == "auth"
+    if "SHA-256" in challenges[0] and phone.version >= (4, 0, 0):
+        assert c["algorithm"] == "SHA-256"      # libre has learnt it
     assert PASSWORD.encode() not in b"".join(
         r.raw for r in fakes[0].requests)
 

@@ -43,7 +43,7 @@ class Request:
         return found
 
     def right(self, password):
-        """Is there an MD5 answer, with this password?"""
+        """Is there an answer, MD5 or SHA-256, with this password?"""
         return any(digest(c, self.method, password) == c.get("response")
                    for c in self.credentials())
 
@@ -62,8 +62,11 @@ class Request:
 
 
 def digest(c, method, password):
+    use = (hashlib.sha256 if c.get("algorithm", "").upper() == "SHA-256"
+           else hashlib.md5)
+
     def h(text):
-        return hashlib.md5(text.encode()).hexdigest()
+        return use(text.encode()).hexdigest()
     ha1 = h("%s:%s:%s" % (c.get("username"), c.get("realm"), password))
     ha2 = h("%s:%s" % (method, c.get("uri")))
     if c.get("qop"):
