@@ -869,10 +869,45 @@ static unsigned count_use(const struct list *pathl, const enum aa_rank *use)
 }
 
 
+static bool regid_in(const struct list *pathl, unsigned regid)
+{
+	const struct le *le;
+
+	for (le = list_head(pathl); le; le = le->next) {
+		const struct aa_path *path = le->data;
+
+		if (aa_binding_regid(path->b) == regid)
+			return true;
+	}
+
+	return false;
+}
+
+
+static bool regid_is(const struct aa_path *path, unsigned regid)
+{
+	return path && aa_binding_regid(path->b) == regid;
+}
+
+
+static bool regid_taken(const struct aa_line *line, unsigned regid)
+{
+	return line && (regid_is(line->cur, regid) ||
+			regid_is(line->next, regid) ||
+			regid_is(line->second, regid) ||
+			regid_in(&line->leavel, regid) ||
+			regid_in(&line->idlel, regid) ||
+			regid_taken(line->old, regid));
+}
+
+
 /*
  * Each path has a reg-id of its own (RFC 5626 4.2): 1 for the primary, 2 for
  * the backup, and 3 and 4 where proxy and registrar differ in rank; 4 more
  * where an older path to the same servers is not to be taken up again.
+ *
+ * A phone that crashed goes on with the one that it had, so that the registrar
+ * puts the new binding in the place of what is left there.
  */
 static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 {
@@ -880,14 +915,24 @@ static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 	const bool proxy = use[AA_ROLE_PROXY] == AA_RANK_BACKUP;
 	const unsigned older = count_use(&line->leavel, use) +
 		count_use(&line->idlel, use);
-	const unsigned base = REGIDS * ((OLDER_MAX * line->epoch + older) %
-					EPOCHS);
+	unsigned kind = 1 + backup, regid = 0, i;
 
-	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
-	    backup == proxy)
-		return base + 1 + backup;
+	if (line->warm_regid && same_use(use, line->warm) &&
+	    !regid_taken(line, line->warm_regid))
+		return line->warm_regid;
 
-	return base + (proxy ? 3 : 4);
+	if (line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
+	    backup != proxy)
+		kind = proxy ? 3 : 4;
+
+	for (i=0; i<EPOCHS; i++) {
+		regid = REGIDS * ((OLDER_MAX * line->epoch + older + i) %
+				  EPOCHS) + kind;
+		if (!regid_taken(line, regid))
+			break;
+	}
+
+	return regid;
 }
 
 

@@ -15,6 +15,7 @@
 #include "aastra_baresip.h"
 #include "compat.h"
 #include "flow.h"
+#include "binding.h"
 #include "account.h"
 #include "line.h"
 #include "replace.h"
@@ -23,6 +24,7 @@
 
 enum {
 	TEXT_MAX   = 512,
+	REGID_MAX  = 256,               /* see line.c                       */
 	AGE_MAX_MS = 24 * 3600 * 1000   /* older than a day: forgotten      */
 };
 
@@ -39,12 +41,13 @@ static int line_print(struct re_printf *pf, const struct aa_line *line)
 {
 	const struct aa_penalty *pen = aa_line_penalty(line, AA_RANK_PRIMARY);
 
-	return re_hprintf(pf, "%s %d %d %d %llu %llu %u %llu\n",
+	return re_hprintf(pf, "%s %d %d %d %llu %llu %u %llu %u\n",
 			  own_aor(line), line->use[AA_ROLE_OUTBOUND],
 			  line->use[AA_ROLE_PROXY],
 			  line->use[AA_ROLE_REGISTRAR], aa_wall_ms(),
 			  aa_line_hold_down(line), pen ? pen->failures : 0,
-			  aa_line_punished(line, AA_RANK_PRIMARY));
+			  aa_line_punished(line, AA_RANK_PRIMARY),
+			  aa_binding_regid(line->cur->b));
 }
 
 
@@ -97,13 +100,14 @@ static bool line_scan(struct aa_line *line, const char *text)
 	unsigned long long saved, hold, pen_left;
 	const uint64_t wall = aa_wall_ms(), now = aa_now_ms();
 	struct aa_penalty *pen;
-	unsigned failures;
+	unsigned failures, regid = 0;
 	char aor[256];
 	uint64_t age;
 	int op, px, rg, role;
 
-	if (8 != sscanf(text, "%255s %d %d %d %llu %llu %u %llu", aor, &op,
-			&px, &rg, &saved, &hold, &failures, &pen_left))
+	/* the last one came later than the others */
+	if (8 > sscanf(text, "%255s %d %d %d %llu %llu %u %llu %u", aor, &op,
+		       &px, &rg, &saved, &hold, &failures, &pen_left, &regid))
 		return false;
 
 	if (0 != strcmp(aor, own_aor(line)))
@@ -119,6 +123,7 @@ static bool line_scan(struct aa_line *line, const char *text)
 	line->use[AA_ROLE_REGISTRAR] = (enum aa_rank)rg;
 
 	memcpy(line->warm, line->use, sizeof(line->warm));
+	line->warm_regid = regid <= REGID_MAX ? regid : 0;
 	for (role=0; role<AA_ROLE_COUNT; role++) {
 		line->hold_ms[role]  = MIN((uint64_t)hold,
 					   (uint64_t)3600 * 1000);

@@ -259,6 +259,36 @@ def test_fifty_rounds(lab, row):
     no_bindings(w)
 
 
+def test_crash_on_a_later_reg_id(lab):
+    """A farewell to the primary is not answered and may still arrive, so the
+    line comes home with another reg-id; then the phone crashes. It begins with
+    that one again, and the registrar keeps no binding of before."""
+    w = World(lab, "E3", "tcp", policy="auto", far=False)
+    w.wait_alone("primary")
+    w.primary.respond("REGISTER", 0)
+    t = lab.now()
+    w.phone.cmd("aastra_failover 1")
+    w.wait_on("backup")
+    w.wait_alone("backup")
+    # the latest one may arrive at any time now
+    lab.wire.wait(lambda: len(lab.wire.sip(
+        "REGISTER", request=True, expires=0, dst="primary", after=t)) > 1,
+        10, "a second farewell")
+    w.primary.clear_responses()
+    w.phone.cmd("aastra_auto 1")
+    w.wait_on("primary")
+    w.wait_alone("primary")
+    before = w.bindings()[0]
+    assert before["reg_id"] > 4
+    w.phone.kill()
+    w.phone.ctrl.close()
+    w.phone.start()
+    w.wait_on("primary")
+    lab.until(lambda: [b["contact"] != before["contact"]
+                       for b in w.bindings()] == [True], 5,
+              "one binding, the new one")
+
+
 class Forgetful:
     """A registrar that keeps what it is told, by the URI of its Contact. It
     may lose the connection of what baresip itself registers, before that has

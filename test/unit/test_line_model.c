@@ -3871,11 +3871,14 @@ static void lines_start(void)
 static void reboot(void)
 {
 	enum aa_rank usev[LINES][AA_ROLE_COUNT];
+	unsigned regidv[LINES];
 	unsigned i;
 
 	for (i=0; i<w.set.lines; i++) {
 		struct watch *wl = &w.watchv[i];
 
+		regidv[i] = wl->line->cur ?
+			aa_binding_regid(wl->line->cur->b) : 0;
 		memcpy(usev[i], wl->line->use, sizeof(usev[i]));
 		wl->line->ended = true;
 		mem_deref(wl->line);
@@ -3905,6 +3908,7 @@ static void reboot(void)
 
 		memcpy(line->use, usev[i], sizeof(line->use));
 		memcpy(line->warm, usev[i], sizeof(line->warm));
+		line->warm_regid = regidv[i];
 	}
 }
 
