@@ -36,12 +36,13 @@ def main():
     commit = subprocess.run(["git", "-C", TEST, "rev-parse", "--short",
                              "HEAD"], capture_output=True, text=True)
     text = ["## Soak", "",
-            "Written by `test/soak --write %g`. One phone, two edges and a "
-            "registrar; one fault after another, chosen by" % x["minutes"],
-            "chance, each lasts up to two seconds and until the line is in "
-            "service beside it. What is checked in each is in",
-            "`test/e2e/test_soak.py`; the first thing that is wrong ends the "
-            "run, and nothing is written.", "",
+            "Written by `test/e2e/write_soak.py` from a run of `test/soak "
+            "%g`. One phone, two edges and a registrar; one" % x["minutes"],
+            "fault after another, chosen by chance; each lasts up to two "
+            "seconds and until the line is in service beside it.",
+            "What is checked in each is in `test/e2e/test_soak.py`; the first "
+            "thing that is wrong ends the run, and nothing is",
+            "written.", "",
             "| | |", "|---|---|"]
     text += ["| %s | %s |" % (name, value.format(**x))
              for name, value in ROWS]
