@@ -465,14 +465,16 @@ static int send_handler(enum sip_transp tp, const struct sa *src,
 			const struct sa *dst, struct mbuf *mb, void *arg)
 {
 	struct aa_binding *b = arg;
+	struct sa addr;
 	int err = 0;
-	(void)dst;
+
+	aa_compat_contact_addr(&addr, b->sip, tp, src, dst);
 
 	/* what is to be removed has the address that it was made with */
 	if (!b->leaving)
-		err = contact_set(b, tp, src);
+		err = contact_set(b, tp, &addr);
 	if (!err && !b->contact)
-		err = contact_set(b, tp, src);
+		err = contact_set(b, tp, &addr);
 	if (err)
 		return err;
 

@@ -102,6 +102,9 @@ void aa_compat_fd_close(struct aa_fd *afd);
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
 void aa_compat_request_end(struct sip_request *req, struct mbuf *mb);
 int  aa_compat_tcp_fd(const struct tcp_conn *tc);
+void aa_compat_contact_addr(struct sa *addr, struct sip *sip,
+			    enum sip_transp tp, const struct sa *src,
+			    const struct sa *dst);
 uint64_t aa_now_us(void);
 uint64_t aa_now_ms(void);
 uint64_t aa_wall_ms(void);

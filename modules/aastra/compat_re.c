@@ -181,3 +181,32 @@ int aa_compat_tcp_fd(const struct tcp_conn *tc)
 	return tcp_conn_fd(tc);
 #endif
 }
+
+
+/**
+ * Address for a Contact: one that stays when a connection is lost
+ *
+ * Later versions of libre give a send handler the address of the connection.
+ * At a registrar that knows no outbound each connection would leave a binding
+ * behind.  Earlier ones give the address that libre listens at.
+ *
+ * @param addr Set to the address
+ * @param sip  SIP stack
+ * @param tp   Transport
+ * @param src  Source address that the send handler was given
+ * @param dst  Where the request goes
+ */
+void aa_compat_contact_addr(struct sa *addr, struct sip *sip,
+			    enum sip_transp tp, const struct sa *src,
+			    const struct sa *dst)
+{
+#if AASTRA_RE_VERSION >= 30000
+	if (tp != SIP_TRANSP_UDP && !sip_transp_laddr(sip, addr, tp, dst))
+		return;
+#else
+	(void)sip;
+	(void)tp;
+	(void)dst;
+#endif
+	*addr = *src;
+}
