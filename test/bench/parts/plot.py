@@ -48,7 +48,7 @@ class Log:
             k += 1
 
 
-def dots(panels, limit, marks, left=300, width=560):
+def dots(panels, limit, marks, left=390, width=500):
     """panels: [(title, [(label, [spread or None, ...])])]; the spreads of a
     row are drawn as marks (names of them, for the legend) at the median,
     with a line to the 95th percentile. What is beyond the limit is an arrow
@@ -75,7 +75,7 @@ def dots(panels, limit, marks, left=300, width=560):
             for i, s in enumerate(spreads):
                 if not s or s["median"] is None:
                     continue
-                yy, colour = y - 14 + 8 * i, COLOURS[i]
+                yy, colour = y - 14 + 8 * (i % 2), COLOURS[i]
                 if s["median"] == float("inf"):
                     out.append(text(left + width + 4, yy + 5, "→",
                                     fill=colour, font_weight="bold"))

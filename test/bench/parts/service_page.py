@@ -139,7 +139,8 @@ def draw():
             if name == "floor":
                 s = [None, None, spread(store, name, "binding")]
             if any(s):
-                rows.append((name, s))
+                rows.append((ALL[name].text.replace("`", "") if name in ALL
+                             else "floor, a binding", s))
         if rows:
             panels.append(("%s, TCP, link of 20 ms" % title.capitalize(),
                            rows))
