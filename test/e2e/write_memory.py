@@ -23,8 +23,7 @@ from section import replace  # noqa: E402
 
 WHAT = {"start": "the start of the phone",
         "life": "a failover, a failback, all commands, moves by hand, a line "
-                "more and less, the module loaded again",
-        "move": "a failover and a failback"}
+                "more and less, the module loaded again"}
 
 
 def main():
