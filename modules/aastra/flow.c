@@ -80,6 +80,7 @@ struct aa_flow {
 	bool outbound;          /* server speaks RFC 5626                   */
 	struct sa dst;          /* where answers come from                  */
 	uint64_t received;      /* bytes, when the CRLF was sent            */
+	bool uncounted;         /* the system does not count them           */
 	struct sa mapped;       /* how the server sees us, UDP              */
 	struct sa stun_mapped;  /* the same, as its STUN says               */
 	struct aa_mapping *mapping;
@@ -362,7 +363,8 @@ static enum aa_keepalive keepalive_kind(const struct aa_flow *flow)
 	if (!flow->keep || flow->state != AA_FLOW_UP)
 		return AA_KEEPALIVE_NONE;
 
-	if (flow->outbound && flow->tp != SIP_TRANSP_UDP && !flow->via)
+	if (flow->outbound && flow->tp != SIP_TRANSP_UDP && !flow->via &&
+	    !flow->uncounted)
 		return AA_KEEPALIVE_CRLF;
 
 	if (sa_isset(&flow->stun_mapped, SA_PORT))
@@ -484,8 +486,12 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 
 	if (flow->keep) {
 		if (!flow->via) {
+			uint64_t bytes;
+
 			aa_conn_from_msg(&flow->conn, msg);
 			aa_conn_user_timeout(&flow->conn, flow->transaction);
+			flow->uncounted = ENOTSUP ==
+				aa_conn_received(&flow->conn, &bytes);
 		}
 
 		if (!flow->ka && flow->tp != SIP_TRANSP_UDP) {

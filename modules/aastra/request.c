@@ -9,6 +9,7 @@
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -343,7 +344,8 @@ void aa_conn_user_timeout(const struct aa_conn *conn, uint32_t ms)
  * @param conn  Connection
  * @param bytes Set to the number of bytes
  *
- * @return 0 if success, ENOTCONN if the connection is gone
+ * @return 0 if success, ENOTCONN if the connection is gone, ENOTSUP if the
+ *         system does not count
  */
 int aa_conn_received(const struct aa_conn *conn, uint64_t *bytes)
 {
@@ -359,6 +361,11 @@ int aa_conn_received(const struct aa_conn *conn, uint64_t *bytes)
 	memset(&ti, 0, sizeof(ti));
 	if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &ti, &len))
 		return errno;
+
+	/* kernels before 4.1 do not count them, nor do emulators */
+	if (len < offsetof(struct tcp_info, tcpi_bytes_received) +
+	    sizeof(ti.tcpi_bytes_received))
+		return ENOTSUP;
 
 	*bytes = ti.tcpi_bytes_received;
 
