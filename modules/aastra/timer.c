@@ -104,7 +104,7 @@ static void take_out(struct aa_tmr *tmr)
 {
 	struct aa_tmr *sub = merge_all(tmr->child);
 
-	if (tmr == heap.root) {
+	if (!tmr->prev) {
 		heap.root = sub;
 	}
 	else {
