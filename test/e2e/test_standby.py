@@ -44,8 +44,8 @@ class Standby(Row):
     def __init__(self, lab, row, transport, config=(), **kw):
         kw.setdefault("config", STANDBY + list(config))
         kw.setdefault("transaction", 1)     # on a busy machine
-        super().__init__(lab, row, transport, OPEN_CALLS=True,
-                         FR_TIMER=int(FR_S * 1000), **kw)
+        kw.setdefault("FR_TIMER", int(FR_S * 1000))
+        super().__init__(lab, row, transport, OPEN_CALLS=True, **kw)
 
     def start(self, **kw):
         kw.setdefault("extra", "answermode=auto")
@@ -186,6 +186,46 @@ def test_no_gap(lab, row, transport, fault):
     # what was answered in the instant of the fault, BYE and all
     assert phone.exit(40) == 0
     lab.until(lambda: not site.bindings(), 3, "nothing is left")
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+@pytest.mark.parametrize("victim", [PRIMARY, BACKUP])
+def test_all_flows(lab, victim):
+    """A registrar that calls over all flows at once: no call waits for the
+    dead one, whichever that is, and none rings twice."""
+    site = Standby(lab, "E3", "tcp", FR_TIMER=8000, ALL_FLOWS=True)
+    phone = site.start()
+    with callers(site) as calls:
+        time.sleep(0.3)
+        t = lab.now()
+        site.fail(site.axis, victim, "hung")
+        calls.changes.append((t - 0.1, lab.now()))
+        lab.until(lambda: len(site.bindings()) == 1, 9, "one flow is left")
+        time.sleep(0.3)
+    waited = max(a.answered - a.t for a in calls.attempts)
+    assert waited < 6, waited
+    assert lab.wire.sip("INVITE", status=482, src="phone")
+    site.repair(site.axis, victim, "hung")
+    assert phone.exit(40) == 0
+
+
+@parallel
+def test_all_flows_busy(lab):
+    """482 is for the server; the caller hears what the phone has said."""
+    site = Standby(lab, "E3", "tcp", ALL_FLOWS=True)
+    phone = site.start(extra="answermode=manual")
+    agent = Agent(lab.far, site.core.host)
+    try:
+        call = agent.call(100)
+        lab.until(lambda: phone.state(1)["calls"], 5, "it rings")
+        lab.until(lambda: lab.wire.sip("INVITE", status=482, src="phone"), 5,
+                  "once")
+        phone.hangup()
+        lab.until(lambda: call.code, 5, "refused")
+        assert call.code == 486, call.code
+    finally:
+        agent.stop()
 
 
 @pytest.mark.lab(hosts=HOSTS)
