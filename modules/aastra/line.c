@@ -3193,7 +3193,10 @@ static void farewell_send(struct aa_line *line, struct aa_path *path)
 	struct farewell *fw;
 	int role, rank, err;
 
-	if (!path || !aa_binding_maybe(path->b) || !path_works(path))
+	/* a REGISTER leaves with the first check of a new connection: it may be
+	   heard although nothing said yet that the flow works */
+	if (!path || !aa_binding_maybe(path->b) ||
+	    aa_flow_state(path->flow) == AA_FLOW_DOWN)
 		return;
 
 	fw = mem_zalloc(sizeof(*fw), farewell_destructor);

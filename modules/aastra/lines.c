@@ -70,6 +70,7 @@ static struct {
 	char warm_path[512];
 	uint32_t count;         /* accounts so far that were not made here  */
 	bool arranged;
+	bool taking_over;       /* the module begins, and finds accounts    */
 } lines;
 
 
@@ -389,7 +390,9 @@ static struct aa_subs *contact_subs(void)
 }
 
 
-static int line_begin(struct place *pl, struct aa_line *old, const char *what)
+/* plain: baresip may have registered the account by itself */
+static int line_begin(struct place *pl, struct aa_line *old, const char *what,
+		      bool plain)
 {
 	const enum sip_transp tp = transp_of(pl->cfg->transport);
 	struct aa_account *acc = NULL;
@@ -402,8 +405,7 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what)
 	if (err)
 		return err;
 
-	/* made here, it has not registered yet */
-	if (pl->made)
+	if (!plain)
 		aa_account_plain_none(acc);
 
 	if (old)
@@ -487,7 +489,7 @@ static int ua_appeared(struct ua *ua)
 		return 0;
 	}
 	if (!err)
-		err = line_begin(pl, NULL, NULL);
+		err = line_begin(pl, NULL, NULL, lines.taking_over);
 	if (err)
 		warning("aastra: line %u: %s could not be taken over (%m)\n",
 			pl->n, account_aor(acc), err);
@@ -643,7 +645,7 @@ static int line_make(uint32_t n, struct aa_line *old, const char *what)
 		goto out;
 
 	if (lc.registers) {
-		err = line_begin(pl, old, what);
+		err = line_begin(pl, old, what, false);
 		if (err)
 			goto out;
 
@@ -909,6 +911,7 @@ static void place_begin(struct re_printf *pf, struct place *pl,
 			const struct aa_line_config *lc, unsigned *count)
 {
 	struct account *acc = ua_account(pl->ua);
+	const bool left = pl->kind == KIND_LEFT;
 	int err;
 
 	err = place_keep(pl, lc);
@@ -918,7 +921,7 @@ static void place_begin(struct re_printf *pf, struct place *pl,
 	if (!err)
 		err = ua_update_account(pl->ua);
 	if (!err)
-		err = line_begin(pl, NULL, NULL);
+		err = line_begin(pl, NULL, NULL, left);
 	if (!err)
 		err = ua_register(pl->ua);
 
@@ -1285,7 +1288,9 @@ void aa_lines_begin(void)
 {
 	uint32_t n;
 
+	lines.taking_over = true;
 	aa_lines_look();
+	lines.taking_over = false;
 
 	for (n = aa_config_next_line(lines.cfg, 0); n;
 	     n = aa_config_next_line(lines.cfg, n)) {

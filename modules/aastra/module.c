@@ -343,8 +343,6 @@ static void ua_registering(struct ua *ua)
 		/* the ones before it in the list have the lower numbers */
 		aa_lines_look();
 		line = aa_line_find_ua(&aastra.phone, ua);
-		if (line)
-			aa_account_plain_none(line->acc);
 	}
 	if (!line)
 		return;

@@ -13,6 +13,7 @@ ROOT = os.path.normpath(os.path.join(HERE, "../.."))
 sys.path.insert(0, HERE)
 
 from lab import Lab, cleanup_stale, figures  # noqa: E402
+from lab.proc import VALGRIND  # noqa: E402
 
 NEEDED = ("ip", "nsenter", "nft", "ss", "kamailio", "baresip", "sipp",
           "openssl", "stdbuf")
@@ -81,9 +82,7 @@ def lab_options(request, lab_root):
         pytest.skip("needs root and " + ", ".join(missing or NEEDED))
     wrapper = []
     if request.config.getoption("valgrind"):
-        wrapper = ["valgrind", "--leak-check=full", "--num-callers=30",
-                   "--errors-for-leak-kinds=definite",
-                   "--error-exitcode=99"]
+        wrapper = VALGRIND
     name = re.sub(r"\W+", "-", request.node.name).strip("-")[:40]
     return {
         "folder": os.path.join(lab_root, name),

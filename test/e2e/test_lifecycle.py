@@ -11,10 +11,8 @@ import pytest
 from helpers_calls import (DOMAIN, OTHER, STAGES, World, gone_from, no_bindings,
                            to_stage)
 from lab.fake import usual
+from lab.proc import VALGRIND
 from test_hostile import phone_of, service
-
-VALGRIND = ["valgrind", "--leak-check=full", "--num-callers=30",
-            "--errors-for-leak-kinds=definite", "--error-exitcode=99"]
 
 
 def in_valgrind(test):

@@ -55,3 +55,21 @@ def test_a_nonce_of_another_server_is_not_offered(lab):
                       after=t, match=lambda e: e.expires)
     first = site.registers("backup", after=t)[0]
     assert first.header("authorization") is None
+
+
+def test_the_end_while_a_register_is_under_way(lab):
+    """It left with the first check of a new connection, and before either is
+    answered the phone ends: what it makes is removed again."""
+    SlowLink(lab, lab.phone, RTT_MS)
+    know_each_other(lab)
+    site = Site(lab, "E3", config=[])
+    phone = site.start()
+    t = lab.now()
+    site.primary.kill()
+    lab.wire.wait_sip("REGISTER", request=True, src="phone", dst="backup",
+                      after=t)
+    assert phone.exit() == 0
+    lab.wire.wait_sip("REGISTER", status=200, dst="backup", after=t)
+    lab.wire.settle(0.5)
+    lab.until(lambda: not [b for b in site.bindings() if b[0] == "backup"],
+              3, "no binding over the backup is left")

@@ -9,6 +9,12 @@ import time
 
 from .wait import Timeout
 
+# a wrapper that fails on errors and leaks which are not baresip's own
+VALGRIND = ["valgrind", "--leak-check=full", "--num-callers=30",
+            "--errors-for-leak-kinds=definite", "--error-exitcode=99",
+            "--suppressions=" + os.path.join(
+                os.path.dirname(os.path.abspath(__file__)), "baresip.supp")]
+
 
 def _group_alive(pgid):
     """True while a process of the group still holds resources."""
