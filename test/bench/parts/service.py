@@ -40,6 +40,7 @@ LIMIT_S = 100
 GIVE_UP_S = 8.0         # a person who dialled hangs up and dials again
 HOPELESS = 3            # rounds beyond the limit, after which no more is tried
 STAGGER_S = 25          # phones that share a fault start within this time
+AFTER_S = 2             # what belongs to a move is over then
 FIRST_HOST = 30         # of the numbers that the phones' hosts get
 AT_ONCE = 4             # phones or servers that are started side by side
 
@@ -291,10 +292,13 @@ class Cell:
         return found[0].t - slot.t0 if found else None
 
     def requests(self, slot):
-        """Requests that belong to the move, not to the call."""
+        """What the move needs of requests, until AFTER_S after a call was
+        answered. OPTIONS to the primary keep the old flow."""
         return len(self.lab.wire.sip(
             request=True, src=slot.host, after=slot.t0,
-            match=lambda e: e.method in ("REGISTER", "OPTIONS", "SUBSCRIBE")))
+            before=slot.t0 + slot.figures["in"] + AFTER_S,
+            match=lambda e: e.method in ("REGISTER", "SUBSCRIBE")
+            or e.method == "OPTIONS" and e.dst == "backup"))
 
     def found(self, slot):
         """From what the phone sent into the silence until it turned to the
@@ -310,7 +314,7 @@ class Cell:
         f = slot.figures
         if slot.direction == "in":
             f["binding"] = self.binding(slot)
-            if not self.tls:
+            if not self.tls and f["in"] is not None:
                 f["requests"] = self.requests(slot)
             if self.fault != "kill" and slot.name in ("aastra",
                                                       "aastra-quick"):
@@ -490,7 +494,8 @@ def _side_by_side(fn, items):
                 return
             if fn(x):
                 good.append(x)
-    threads = [threading.Thread(target=work) for _ in range(AT_ONCE)]
+    threads = [threading.Thread(target=work, daemon=True)
+               for _ in range(AT_ONCE)]
     for th in threads:
         th.start()
     for th in threads:
