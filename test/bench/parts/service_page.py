@@ -14,6 +14,8 @@ TABLES = os.path.join(page.TOP, "docs/performance-service.md")
 SVG = os.path.join(page.TOP, "docs/performance-service.svg")
 FLOOR = "floor: connect, REGISTER, 401, REGISTER, 200 by hand"
 LIMIT = 100
+WANTED = 50             # rounds
+HOPELESS = 3            # as in service.py
 
 
 def cell(fault, transport, link):
@@ -62,7 +64,34 @@ def text():
         "was measured: [performance-service.md](performance-service.md). "
         "Median until an inbound / an outbound call is answered, link of "
         "%g ms:" % (count, link), "", page.table(head, rows), "",
-        "![Time without service](performance-service.svg)"])
+        "![Time without service](performance-service.svg)", *missing(stores)])
+
+
+def missing(stores):
+    """What of the grid has no rounds, or fewer than wanted."""
+    none = [k for k, s in stores.items() if not s.names()]
+    few = []
+    for k, s in stores.items():
+        n = [len(s.values(name, figure, quiet=True))
+             for name in s.names() for figure in ("in", "out")
+             if s.values(name, figure)
+             and not s.hopeless(name, figure, HOPELESS)]
+        if n and min(n) < WANTED:
+            few.append("%s (%d)" % (_name(k), min(n)))
+    out = []
+    if few:
+        out += ["", "Fewer than %d rounds (of the contender with the fewest; "
+                "those that never come back aside): %s." % (
+                    WANTED, ", ".join(few))]
+    if none:
+        out += ["", "Not measured yet: %s. `test/bench/run service --rounds "
+                "%d` does what is missing." % (", ".join(map(_name, none)),
+                                               WANTED)]
+    return out
+
+
+def _name(key):
+    return "%s %s %g ms" % (FAULTS[key[0]], key[1].upper(), key[2])
 
 
 def latest(stores):
