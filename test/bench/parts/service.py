@@ -140,7 +140,7 @@ class Cell:
                 while self.todo():
                     self.forget()
                     self.round()
-                    self.store.save(self.opts)
+                    self.store.save(self.opts, Serreg.root)
                 if self.opts.keep:
                     lab.wire.dump(folder + "/wire.txt")
                     print("  logs: " + folder, flush=True)
