@@ -1,7 +1,9 @@
 """Figures that add up over runs: every round is kept, with who measured it."""
 
+import fcntl
 import json
 import os
+import random
 
 from . import page
 
@@ -18,12 +20,14 @@ class Store:
             with open(self.path) as f:
                 self.runs = json.load(f)
         self.now = None
+        self.saved = False
 
     # -- while it is measured ----------------------------------------------
 
     def begin(self):
         """A new run, on a machine that does nothing of ours yet."""
-        self.now = {"busy": round(page.busy(), 2), "figures": {}}
+        self.now = {"busy": round(page.busy(), 2), "figures": {},
+                    "id": "%x" % random.getrandbits(40)}
 
     def add(self, name, figure, value):
         self.now["figures"].setdefault(name, {}).setdefault(
@@ -33,13 +37,28 @@ class Store:
         self.now["machine"] = page.machine(opts.command, opts.load, root)
         if self.dry:
             return
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        with open(self.path + ".new", "w") as f:
-            # a line a run: a thousand lines of one number each help nobody
-            f.write("[\n" + ",\n".join(
-                json.dumps(r, sort_keys=True)
-                for r in [*self.runs, self.now]) + "\n]\n")
-        os.replace(self.path + ".new", self.path)
+        folder = os.path.dirname(self.path)
+        os.makedirs(folder, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            # another run may have added some to this file meanwhile
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            have = self.runs
+            if os.path.exists(self.path) and not (opts.fresh and
+                                                  not self.saved):
+                with open(self.path) as f:
+                    have = [r for r in json.load(f)
+                            if r.get("id") != self.now["id"]]
+            with open(self.path + ".new", "w") as f:
+                # a line a run: a thousand lines of one number each help
+                # nobody
+                f.write("[\n" + ",\n".join(
+                    json.dumps(r, sort_keys=True)
+                    for r in [*have, self.now]) + "\n]\n")
+            os.replace(self.path + ".new", self.path)
+            self.saved = True
+        finally:
+            os.close(lock)
 
     # -- what there is -------------------------------------------------------
 
