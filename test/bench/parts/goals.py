@@ -112,9 +112,11 @@ def standby2():
                 # the first call made after the fault
                 g.point(b["p99"] == 0 and i["median"] <= REGISTRAR_S + 1,
                         text)
-    g.note = ("What is left of an inbound call's time is the registrar's: it "
-              "tries the newest flow first, and a dead edge proxy for %g s; "
-              "each call is answered" % REGISTRAR_S)
+    g.note = ("There is a binding all the time, and each call is answered. "
+              "The registrar of the lab tries the newest flow first and waits "
+              "%g s for a dead edge proxy: the module's newest is the "
+              "primary's, until the fault is noticed; that of two outbounds is "
+              "either" % REGISTRAR_S)
     return g
 
 
