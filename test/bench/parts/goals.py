@@ -122,8 +122,9 @@ def standby2():
 
 def standby2_out():
     g = Goal("... with outgoing calls following within the detection time")
-    g.why = ("On UDP some calls are answered at the second try only: not "
-             "looked into yet")
+    g.why = ("On UDP a keep-alive that falls due while the server is being "
+             "checked begins the check again: up to one more transaction "
+             "timer")
     for fault in FAULTS:
         for tp in TRANSPORTS:
             for link in LINKS:
@@ -159,6 +160,8 @@ def blackhole():
                 g.point(s["p95"] <= FOUND_S + CALL_S, "%s, %s: median %s, p95 %s "
                         "(%d rounds)", tp.upper(), text, ms(s["median"]),
                         page.seconds(s["p95"], s["limit"]), s["n"])
+    g.why = ("On UDP a keep-alive that falls due meanwhile begins the check "
+             "again")
     g.note = ("With the defaults nothing is sent for up to 25 s, so an inbound "
              "call finds an idle black hole only then")
     return g
