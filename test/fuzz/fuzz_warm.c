@@ -97,6 +97,14 @@ uint64_t aa_line_punished(const struct aa_line *line, enum aa_rank rank)
 }
 
 
+unsigned aa_binding_regid(const struct aa_binding *b)
+{
+	(void)b;
+
+	return 1;
+}
+
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct aa_line line;
@@ -117,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		REQUIRE(line.hold_ms[role] <= 3600 * 1000);
 	}
 
+	REQUIRE(line.warm_regid <= REGID_MAX);
 	REQUIRE(penalty.failures <= 16);
 	REQUIRE(penalty.until <= now + AGE_MAX_MS);
 
