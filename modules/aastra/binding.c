@@ -354,7 +354,7 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 	const bool server = !msg || aa_scode_is_server_failure(msg->scode);
 	char buf[REASON_SIZE];
 
-	if (err)
+	if (err || !msg)
 		(void)re_snprintf(buf, sizeof(buf), "%m to REGISTER", err);
 	else
 		(void)re_snprintf(buf, sizeof(buf), "%u %r to REGISTER%s%s",
