@@ -845,6 +845,11 @@ static void probe_handler(void *arg)
 {
 	struct aa_flow *flow = arg;
 
+	/* begun again, a check that is under way would take that much longer
+	   to find out; its end is followed by the next one */
+	if (flow->req && flow->state == AA_FLOW_UP)
+		return;
+
 	check_start(flow);
 	if (!flow->keep)
 		notify(flow);

@@ -1,7 +1,7 @@
 """What a move costs in round trips, over a link that has long ones."""
 
 from lab.link import SlowLink, know_each_other
-from lab.site import Site
+from lab.site import BACKUP, Site
 
 RTT_MS = 200
 
@@ -73,3 +73,18 @@ def test_the_end_while_a_register_is_under_way(lab):
     lab.wire.settle(0.5)
     lab.until(lambda: not [b for b in site.bindings() if b[0] == "backup"],
               3, "no binding over the backup is left")
+
+
+def test_a_check_is_not_begun_again(lab):
+    """UDP: a call into the silence has the server checked; the keep-alive that
+    falls due meanwhile leaves that check alone, whose time-out moves the
+    line."""
+    site = Site(lab, "E3", "udp", config=[
+        "sip_transaction_timer 4000", "sip_outbound_keepalive_timer 3"])
+    phone = site.start()
+    t = lab.now()
+    lab.wire.wait_sip("OPTIONS", status=200, dst="phone", after=t, timeout=5)
+    lab.primary.drop("both")
+    t = lab.now()
+    phone.dial("200")
+    assert site.wait_on(BACKUP, timeout=12) - t < 5.7
