@@ -3,6 +3,15 @@ between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, and nothing else."""
 
 import fcntl
 import os
+import subprocess
+
+
+def commit():
+    """Short hash of what is checked out here."""
+    p = subprocess.run(["git", "-C", os.path.dirname(os.path.abspath(__file__)),
+                        "rev-parse", "--short", "HEAD"], text=True,
+                       capture_output=True)
+    return p.stdout.strip() or "unknown"
 
 
 def replace(page, name, text, new=None):

@@ -41,7 +41,6 @@ struct aa_account {
 	struct aa_account_state st;
 	struct sip_strans *held_st;     /* first REGISTER, not answered yet */
 	struct sip_msg *held;
-	bool plain;             /* baresip may have registered it itself    */
 	bool known;             /* the line has said what its state is      */
 	bool other_call;        /* a call that was made as other is up      */
 	bool publishing;
@@ -88,7 +87,6 @@ static int save_settings(struct aa_account *acc)
 	int err = 0;
 
 	acc->own_regint = account_regint(a);
-	acc->plain      = acc->own_regint > 0;
 
 	if (account_outbound(a, 0))
 		err |= str_dup(&acc->own_outbound, account_outbound(a, 0));
@@ -446,36 +444,6 @@ struct account *aa_account_prim(const struct aa_account *acc)
 const char *aa_account_own_outbound(const struct aa_account *acc)
 {
 	return acc ? acc->own_outbound : NULL;
-}
-
-
-/**
- * May the registrar have a binding that baresip itself made, before the
- * account was taken over?
- *
- * baresip's register client says farewell only to what it knows to be there.
- * If the answer to its REGISTER is still on the way when it is dropped, and
- * then gets lost with its connection, the binding stays.
- *
- * @param acc Account
- *
- * @return true if so
- */
-bool aa_account_plain(const struct aa_account *acc)
-{
-	return acc && acc->plain;
-}
-
-
-/**
- * The account was taken over before baresip has sent anything
- *
- * @param acc Account
- */
-void aa_account_plain_none(struct aa_account *acc)
-{
-	if (acc)
-		acc->plain = false;
 }
 
 

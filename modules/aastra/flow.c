@@ -1526,22 +1526,15 @@ bool aa_flow_behind(const struct aa_flow *flow)
 }
 
 
-/**
- * Does a flow lead to a host, at the address in use?
- *
- * @param flow Flow, may be NULL
- * @param sa   Address; its port does not matter
- *
- * @return true if so
- */
-bool aa_flow_leads_to(const struct aa_flow *flow, const struct sa *sa)
+/* At the address in use */
+static bool leads_to(const struct aa_flow *flow, const struct sa *sa)
 {
 	const char *str = aa_flow_uri(flow);
 	struct sa host;
 	struct uri uri;
 	struct pl pl;
 
-	if (!str || !sa)
+	if (!str)
 		return false;
 
 	pl_set_str(&pl, str);
@@ -1549,6 +1542,30 @@ bool aa_flow_leads_to(const struct aa_flow *flow, const struct sa *sa)
 		return false;
 
 	return sa_cmp(&host, sa, SA_ADDR);
+}
+
+
+/**
+ * The flow that leads to a host
+ *
+ * @param flowl Flows
+ * @param sa    Address; its port does not matter
+ *
+ * @return The first one of the list, NULL if there is none
+ */
+struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa)
+{
+	struct le *le;
+
+	if (!sa)
+		return NULL;
+
+	for (le = list_head(flowl); le; le = le->next) {
+		if (leads_to(le->data, sa))
+			return le->data;
+	}
+
+	return NULL;
 }
 
 

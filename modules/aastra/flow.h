@@ -85,7 +85,7 @@ uint64_t aa_flow_since(const struct aa_flow *flow);
 uint64_t aa_flow_retry_in(const struct aa_flow *flow);
 uint64_t aa_flow_generation(const struct aa_flow *flow);
 bool aa_flow_behind(const struct aa_flow *flow);
-bool aa_flow_leads_to(const struct aa_flow *flow, const struct sa *sa);
+struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa);
 bool aa_flow_kept(const struct aa_flow *flow);
 
 #endif

@@ -78,7 +78,7 @@ enum {
 
 	REGIDS          = 4,    /* of a line                                */
 	OLDER_MAX       = 4,    /* paths to the same servers                */
-	EPOCHS          = 64    /* until they are used again                */
+	EPOCHS          = AA_REGID_MAX / REGIDS /* until they are used again */
 };
 
 
@@ -496,11 +496,13 @@ int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
 /**
  * Start a line
  *
- * @param line Line
+ * @param line  Line
+ * @param plain The registrar may have a binding that baresip itself made,
+ *              before the account was taken over
  */
-void aa_line_start(struct aa_line *line)
+void aa_line_start(struct aa_line *line, bool plain)
 {
-	if (line)
+	if (line && plain)
 		plain_leave(line);
 	aa_line_kick(line);
 }
@@ -1411,8 +1413,10 @@ static void put_by(struct aa_line *line, struct aa_path *path)
 
 
 /*
- * What baresip itself registered before the account became a line's: its own
- * client takes that back, but not where it has not heard yet that it is there.
+ * What baresip itself registered before the account became a line's.  Its own
+ * client says farewell only to what it knows to be there: if the answer to its
+ * REGISTER was still on the way, and then got lost with its connection, the
+ * binding stays.
  */
 static void plain_leave(struct aa_line *line)
 {
@@ -1420,10 +1424,6 @@ static void plain_leave(struct aa_line *line)
 	struct aa_path *path;
 	int role, err;
 
-	if (!aa_account_plain(line->acc))
-		return;
-
-	aa_account_plain_none(line->acc);
 	for (role=0; role<AA_ROLE_COUNT; role++)
 		use[role] = AA_RANK_PRIMARY;
 	err = path_alloc(&path, line, use, true);
@@ -2031,10 +2031,16 @@ static void drop_stray_request(struct aa_path *path)
 }
 
 
+static bool request_is_dead(const struct aa_path *path)
+{
+	return path && aa_binding_pending(path->b) &&
+		aa_flow_state(path->flow) == AA_FLOW_DOWN;
+}
+
+
 static void drop_dead_request(struct aa_path *path)
 {
-	if (path && aa_binding_pending(path->b) &&
-	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
+	if (request_is_dead(path)) {
 		aa_binding_halt(path->b);
 		path->wants = true;
 	}
@@ -2050,8 +2056,7 @@ static void drop_dead_requests(struct aa_line *line)
 	drop_stray_request(line->cur);
 	drop_stray_request(line->second);
 
-	if (path && aa_binding_pending(path->b) &&
-	    aa_flow_state(path->flow) == AA_FLOW_DOWN) {
+	if (request_is_dead(path)) {
 		fault_note(line, aa_flow_reason(path->flow),
 			   seen_by(path->flow, aa_flow_reason(path->flow)));
 		abandon_next(line);

@@ -39,6 +39,11 @@ struct aa_phone {
 	void (*newsh)(enum aa_news what, uint32_t line); /**< to be seen    */
 };
 
+/** The highest reg-id that a line uses (RFC 5626 4.2) */
+enum {
+	AA_REGID_MAX = 256
+};
+
 /** One way to be registered: a server of each role, and a binding there */
 struct aa_path {
 	struct le le;           /**< in a list of the line                  */
@@ -180,7 +185,7 @@ int  aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
 int  aa_line_replace(struct aa_line **linep, struct aa_line *old,
 		     const struct aa_line_config *cfg, struct aa_account *acc,
 		     enum sip_transp tp, const char *what);
-void aa_line_start(struct aa_line *line);
+void aa_line_start(struct aa_line *line, bool plain);
 void aa_line_kick(struct aa_line *line);
 void aa_line_told(struct aa_phone *phone);
 void aa_line_refresh(struct aa_line *line);

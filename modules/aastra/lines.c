@@ -401,12 +401,12 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what,
 
 	aa_compat_mwi_off(ua_account(pl->ua));
 
+	/* an account that does not register has nothing there */
+	plain = plain && account_regint(ua_account(pl->ua));
+
 	err = aa_account_adopt(&acc, pl->ua);
 	if (err)
 		return err;
-
-	if (!plain)
-		aa_account_plain_none(acc);
 
 	if (old)
 		err = aa_line_replace(&line, old, pl->cfg, acc, tp, what);
@@ -425,7 +425,7 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what,
 		aa_subs_inherit(line->subs, old->subs, false);
 	else
 		aa_warm_load(line, lines.warm_path);
-	aa_line_start(line);
+	aa_line_start(line, plain);
 
 	return 0;
 }
@@ -1040,7 +1040,7 @@ static void place_change(struct re_printf *pf, struct place *pl,
 	(void)place_keep(pl, &lc);
 	++*count;
 	(void)say(pf, "line %u: changed: %s", pl->n, what);
-	aa_line_start(next);
+	aa_line_start(next, false);
 }
 
 

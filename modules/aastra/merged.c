@@ -96,23 +96,9 @@ static uint32_t line_of(const struct aa_phone *phone,
 }
 
 
-static const struct aa_flow *flow_from(const struct aa_phone *phone,
-				       const struct sa *src)
-{
-	struct le *le;
-
-	for (le = list_head(&phone->flowl); le; le = le->next) {
-		if (aa_flow_leads_to(le->data, src))
-			return le->data;
-	}
-
-	return NULL;
-}
-
-
 static bool is_dead(const struct aa_phone *phone, const struct request *r)
 {
-	const struct aa_flow *flow = flow_from(phone, &r->src);
+	const struct aa_flow *flow = aa_flow_to(&phone->flowl, &r->src);
 
 	if (!flow)
 		return false;
@@ -170,7 +156,7 @@ bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 			return true;
 	}
 
-	flow = flow_from(phone, &msg->src);
+	flow = aa_flow_to(&phone->flowl, &msg->src);
 	r = &seen.v[seen.next++ % REQUESTS];
 	r->at          = now;
 	r->id          = id;

@@ -36,12 +36,6 @@ static struct {
 static void due_handler(void *arg);
 
 
-static uint64_t now_ms(void)
-{
-	return aa_now_us() / 1000;
-}
-
-
 static bool before(const struct aa_tmr *a, const struct aa_tmr *b)
 {
 	return a->at < b->at || (a->at == b->at && a->seq < b->seq);
@@ -142,7 +136,7 @@ static void arm(bool after_slice)
 
 	/* libre counts in milliseconds of another clock: one more, so that
 	   nothing is woken up for in vain */
-	now = now_ms();
+	now = aa_now_ms();
 	heap.armed = heap.root->at;
 	wait = heap.armed > now ? heap.armed - now + 1 : after_slice;
 	tmr_start(&heap.tmr, wait, due_handler, NULL);
@@ -157,7 +151,7 @@ static void due_handler(void *arg)
 
 	heap.running = true;
 
-	while (heap.root && heap.root->at <= now_ms()) {
+	while (heap.root && heap.root->at <= aa_now_ms()) {
 		struct aa_tmr *tmr = heap.root;
 		tmr_h *h = tmr->h;
 
@@ -191,7 +185,7 @@ void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
 		take_out(tmr);
 
 	if (h) {
-		tmr->at  = now_ms() + delay;
+		tmr->at  = aa_now_ms() + delay;
 		tmr->seq = ++heap.seq;
 		tmr->h   = h;
 		tmr->arg = arg;
@@ -223,7 +217,7 @@ void aa_tmr_cancel(struct aa_tmr *tmr)
  */
 uint64_t aa_tmr_expire(const struct aa_tmr *tmr)
 {
-	const uint64_t now = now_ms();
+	const uint64_t now = aa_now_ms();
 
 	return aa_tmr_isrunning(tmr) && tmr->at > now ? tmr->at - now : 0;
 }

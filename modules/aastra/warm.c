@@ -24,7 +24,6 @@
 
 enum {
 	TEXT_MAX   = 512,
-	REGID_MAX  = 256,               /* see line.c                       */
 	AGE_MAX_MS = 24 * 3600 * 1000   /* older than a day: forgotten      */
 };
 
@@ -123,7 +122,7 @@ static bool line_scan(struct aa_line *line, const char *text)
 	line->use[AA_ROLE_REGISTRAR] = (enum aa_rank)rg;
 
 	memcpy(line->warm, line->use, sizeof(line->warm));
-	line->warm_regid = regid <= REGID_MAX ? regid : 0;
+	line->warm_regid = regid <= AA_REGID_MAX ? regid : 0;
 	for (role=0; role<AA_ROLE_COUNT; role++) {
 		line->hold_ms[role]  = MIN((uint64_t)hold,
 					   (uint64_t)3600 * 1000);

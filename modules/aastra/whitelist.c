@@ -41,15 +41,9 @@ static bool is_other_account(const struct aa_phone *phone,
 bool aa_whitelist_allows(const struct aa_phone *phone,
 			 const struct sip_msg *msg)
 {
-	struct le *le;
-
 	if (pl_strcmp(&msg->met, "INVITE") || pl_isset(&msg->to.tag))
 		return true;
 
-	for (le = list_head(&phone->flowl); le; le = le->next) {
-		if (aa_flow_leads_to(le->data, &msg->src))
-			return true;
-	}
-
-	return is_other_account(phone, &msg->uri.user);
+	return aa_flow_to(&phone->flowl, &msg->src) ||
+		is_other_account(phone, &msg->uri.user);
 }

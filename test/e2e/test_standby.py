@@ -11,7 +11,6 @@ call the primary does not take, and at the primary while that works.
 import contextlib
 import os
 import sys
-import threading
 import time
 
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from helpers_rows import BACKUP, HOSTS, PRIMARY, Row, cells
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab import bodies
+from lab.every import Every
 from lab.wait import Timeout
 from test_subscriptions import BUSY
 from test_subscriptions import Site as Lamps
@@ -74,33 +74,23 @@ class Standby(Row):
         return self.core or self.server[self.axis][rank]
 
 
-class Callers:
+class Callers(Every):
     """Calls at a server, one after the other, all the time."""
 
     def __init__(self, lab, server, port):
+        super().__init__(EVERY_S)
         self.lab = lab
         self.agent = Agent(lab.far, server.host, port=port)
         self.attempts = []
         self.changes = []       # (from, till) when flows died or came back
         self.lossy = False      # what was on the way then may be lost
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
 
     def __exit__(self, *exc):
-        self.stop()
+        super().__exit__(*exc)
         self.agent.stop()
 
-    def stop(self):
-        self._stop.set()
-        self._thread.join(2)
-
-    def _run(self):
-        while not self._stop.wait(EVERY_S):
-            self.attempts.append(self.agent.call(100))
+    def once(self):
+        self.attempts.append(self.agent.call(100))
 
     def unanswered(self):
         return [a for a in self.attempts if a.answered is None

@@ -11,7 +11,6 @@ that is here.
 
 import json
 import os
-import subprocess
 import sys
 import time
 
@@ -19,7 +18,7 @@ sys.dont_write_bytecode = True
 TEST = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, TEST)
 
-from section import replace  # noqa: E402
+from section import commit, replace  # noqa: E402
 
 WHAT = {"start": "the start of the phone",
         "life": "a failover, a failback, all commands, moves by hand, a line "
@@ -29,15 +28,12 @@ WHAT = {"start": "the start of the phone",
 def main():
     rows = []
     args = sys.argv[1:]
-    commit = None
+    tested = None
     if args[:1] == ["--commit"]:
-        commit, args = args[1], args[2:]
+        tested, args = args[1], args[2:]
     for path in args:
         with open(path) as f:
             rows += json.load(f)["memory"]
-    commit = commit or subprocess.run(
-        ["git", "-C", TEST, "rev-parse", "--short", "HEAD"],
-        capture_output=True, text=True).stdout.strip()
     text = ["## Memory that runs out", "",
             "Written by `test/e2e/write_memory.py`. Allocations of the module, "
             "its own and those that libre, libexpat and",
@@ -53,7 +49,7 @@ def main():
             x["excused"], x["wrong"]))
     text += ["", "%s, commit %s, on a busy machine of two cores." % (
         time.strftime("%Y-%m-%d", time.gmtime()),
-        commit or "unknown")]
+        tested or commit())]
     replace(os.path.join(TEST, "../docs/results.md"), "memory",
             "\n".join(text))
 

@@ -8,7 +8,6 @@ own. test/soak --write does both, the run and this.
 
 import json
 import os
-import subprocess
 import sys
 import time
 
@@ -16,7 +15,7 @@ sys.dont_write_bytecode = True
 TEST = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, TEST)
 
-from section import replace  # noqa: E402
+from section import commit, replace  # noqa: E402
 
 ROWS = (("minutes", "{minutes:g}"),
         ("faults, each of one server", "{rounds}"),
@@ -33,8 +32,6 @@ ROWS = (("minutes", "{minutes:g}"),
 def main():
     with open(sys.argv[1]) as f:
         x = json.load(f)["soak"][-1]
-    commit = subprocess.run(["git", "-C", TEST, "rev-parse", "--short",
-                             "HEAD"], capture_output=True, text=True)
     text = ["## Soak", "",
             "Written by `test/e2e/write_soak.py` from a run of `test/soak "
             "%g`. One phone, two edges and a registrar; one" % x["minutes"],
@@ -49,7 +46,7 @@ def main():
     text += ["", "%s, commit %s, keep-alive and transaction timer 1 s, a busy "
              "machine of two cores." % (
                  time.strftime("%Y-%m-%d", time.gmtime()),
-                 commit.stdout.strip() or "unknown")]
+                 commit())]
     replace(os.path.join(TEST, "../docs/results.md"), "soak",
             "\n".join(text))
 

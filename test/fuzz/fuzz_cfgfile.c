@@ -20,15 +20,7 @@
 #include <re.h>
 #include "config.h"
 #include "cfgfile.h"
-
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 
 static int entry_handler(const struct aa_cfg_entry *e, void *arg)

@@ -11,15 +11,7 @@
 #include <string.h>
 #include <errno.h>
 #include "../../modules/aastra/command.c"
-
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 
 static struct aa_phone phone;

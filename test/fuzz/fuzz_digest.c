@@ -12,20 +12,14 @@
 #include <re.h>
 #include "compat.h"
 #include "digest.h"
+#include "fuzz.h"
 
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
 
 enum {
 	RESPONSES   = 4,
 	ANSWERS_MAX = 8         /* to one response                          */
 };
 
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* libre 1.x has it, but does not declare it */
 int sip_auth_encode(struct mbuf *mb, struct sip_auth *auth, const char *met,

@@ -11,15 +11,7 @@
 #include <re.h>
 #include "journal.h"
 #include "history.h"
-
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 
 static void text_check(const char *text)

@@ -18,18 +18,10 @@
 #include <string.h>
 #include <re.h>
 #include "httpreq.h"
-
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
+#include "fuzz.h"
 
 
 static const char token[] = "only-who-knows-this-gets-in";
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 static bool contains(const uint8_t *data, size_t size, const char *str)

@@ -22,21 +22,14 @@ static int fuzz_send(struct sip *sip, void *sock, enum sip_transp tp,
 	fuzz_helper(uhp, us, layer, sh, rh, arg)
 #define sip_send(sip, sock, tp, dst, mb) fuzz_send(sip, sock, tp, dst, mb)
 #include "../../modules/aastra/mapping.c"
+#include "fuzz.h"
 
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
 
 enum {
 	FROM_SERVER = 1,
 	OUR_TID     = 2,
 	TID_POS     = 8
 };
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 static struct {

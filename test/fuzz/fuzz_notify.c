@@ -18,20 +18,13 @@
 #include <string.h>
 #include <re.h>
 #include "notify.h"
+#include "fuzz.h"
 
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
 
 enum {
 	TEXT_SIZE  = 1024,
 	EVENT_SIZE = 64
 };
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 /** All that a subscription says, to see whether it changed */

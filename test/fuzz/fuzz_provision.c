@@ -10,15 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../../modules/aastra/provision.c"
-
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 
 /* ---- what it calls, and is not called here ------------------------------ */

@@ -32,12 +32,8 @@ static uint16_t chance(void);
 		      resph, arg, ...) answered_fmt(0, __VA_ARGS__)
 
 #include "../../modules/aastra/subscription.c"
+#include "fuzz.h"
 
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
 
 enum {
 	STEPS_MAX   = 64,
@@ -45,8 +41,6 @@ enum {
 	TIMERS_RUN  = 64        /* at one time: more would be a storm       */
 };
 
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* libre 1.x has it, but does not declare it */
 int sip_dialog_encode(struct mbuf *mb, struct sip_dialog *dlg, uint32_t cseq,

@@ -14,16 +14,8 @@ static FILE *memory_open(const char *path, const char *mode);
 
 #define fopen(path, mode) memory_open(path, mode)
 #include "../../modules/aastra/warm.c"
+#include "fuzz.h"
 #undef fopen
-
-
-#define REQUIRE(cond) do { \
-		if (!(cond)) \
-			abort(); \
-	} while (0)
-
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 static const uint64_t wall = 1795364719724ULL, now = 60000;
@@ -125,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		REQUIRE(line.hold_ms[role] <= 3600 * 1000);
 	}
 
-	REQUIRE(line.warm_regid <= REGID_MAX);
+	REQUIRE(line.warm_regid <= AA_REGID_MAX);
 	REQUIRE(penalty.failures <= 16);
 	REQUIRE(penalty.until <= now + AGE_MAX_MS);
 

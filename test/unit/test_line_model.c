@@ -2776,20 +2776,6 @@ const char *aa_account_own_outbound(const struct aa_account *acc)
 }
 
 
-bool aa_account_plain(const struct aa_account *acc)
-{
-	(void)acc;
-
-	return false;
-}
-
-
-void aa_account_plain_none(struct aa_account *acc)
-{
-	(void)acc;
-}
-
-
 void aa_account_end(struct aa_account *acc, const struct ua *dying)
 {
 	(void)dying;
@@ -3862,7 +3848,7 @@ static void lines_start(void)
 		warm(wl->line);
 		wl->mode_since  = vclock.now;
 		wl->calls_since = vclock.now;
-		aa_line_start(wl->line);
+		aa_line_start(wl->line, false);
 	}
 }
 

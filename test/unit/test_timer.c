@@ -48,6 +48,12 @@ uint64_t aa_now_us(void)
 }
 
 
+uint64_t aa_now_ms(void)
+{
+	return aa_now_us() / 1000;
+}
+
+
 static void hold_clock(void)
 {
 	vclock.us   = 1000000;

@@ -7,10 +7,10 @@ of a move there and back."""
 import re
 import shutil
 import tempfile
-import threading
 import time
 
 from lab import Lab, bodies
+from lab.every import Every
 from lab.patience import patient
 from lab.site import BACKUP, FAST, PRIMARY, Site
 
@@ -60,16 +60,17 @@ def cell(opts, transport):
     return {k: page.spread(v) for k, v in got.items()}
 
 
-class Lamp:
+class Lamp(Every):
     """Somebody whose state changes all the time."""
 
-    def __init__(self, lab, server, every=0.1):
-        self.lab, self.server, self.every = lab, server, every
+    def __init__(self, lab, server):
+        super().__init__(0.1)
+        self.lab, self.server = lab, server
         self.version = 0
         self.changes = []
-        self.publish()
+        self.once()
 
-    def publish(self):
+    def once(self):
         """A change counts from the moment when the server has taken it."""
         self.version += 1
         state = bodies.dialog(200, ("early", "confirmed")[self.version % 2])
@@ -81,18 +82,7 @@ class Lamp:
 
     def __enter__(self):
         self.changes = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc):
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._stop.wait(self.every):
-            self.publish()
+        return super().__enter__()
 
     def delays(self, after, before):
         """How long each change of that time took to be told: [seconds]."""

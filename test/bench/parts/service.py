@@ -24,6 +24,7 @@ import time
 
 from lab import Lab
 from lab.dns import Dns
+from lab.every import Every
 from lab.link import SlowLink, know_each_other
 from lab.netns import HOSTS
 from lab.site import live
@@ -485,34 +486,27 @@ class Together(Cell):
         self.primary.start()
 
 
-class Lateness:
+class Lateness(Every):
     """How late this process and the registrar are, on a machine that others
     keep busy: what was measured meanwhile may say nothing of the phones."""
 
-    def __init__(self, server, every=0.2):
-        self.server, self.every = server, every
+    def __init__(self, server):
+        super().__init__(0.2)
+        self.server = server
         self.times = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
-        self._thread.start()
-        return self
+        self.t = time.monotonic()
+        return super().__enter__()
 
-    def __exit__(self, *exc):
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self):
-        t = time.monotonic()
-        while not self._stop.wait(self.every):
-            try:
-                self.server.rpc("core.version", timeout=2)
-            except OSError:
-                pass            # that late
-            now = time.monotonic()
-            self.times.append(now - t - self.every)
-            t = now
+    def once(self):
+        try:
+            self.server.rpc("core.version", timeout=2)
+        except OSError:
+            pass                # that late
+        now = time.monotonic()
+        self.times.append(now - self.t - self.every)
+        self.t = now
 
     def often(self):
         """One in twenty is this late, or later."""
