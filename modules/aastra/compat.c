@@ -365,16 +365,113 @@ uint32_t aa_compat_account_prio(const struct account *acc)
 }
 
 
+#if AASTRA_RE_VERSION >= 30000
+struct addr_find {
+	struct sa sa;           /* that is looked for, or was found         */
+	bool found;
+};
+
+
+static bool is_addr(const char *ifname, const struct sa *sa, void *arg)
+{
+	struct addr_find *find = arg;
+	(void)ifname;
+
+	find->found = sa_cmp(sa, &find->sa, SA_ADDR);
+
+	return find->found;
+}
+
+
+/* Not while the kernel still finds out whether an IPv6 address is unique */
+static bool is_usable(const struct sa *addr)
+{
+	struct udp_sock *us = NULL;
+	struct sa sa = *addr;
+
+	sa_set_port(&sa, 0);
+	if (udp_listen(&us, &sa, NULL, NULL))
+		return false;
+
+	mem_deref(us);
+
+	return true;
+}
+
+
+/* An address of the host that baresip would use, and does not know of? */
+static bool is_new(const char *ifname, const struct sa *sa, void *arg)
+{
+	struct addr_find *found = arg;
+	struct addr_find find = {*sa, false};
+
+	if (!net_ifaddr_filter(baresip_network(), ifname, sa) ||
+	    net_laddr_apply(baresip_network(), is_addr, &find) ||
+	    !is_usable(sa))
+		return false;
+
+	found->sa    = *sa;
+	found->found = true;
+
+	return true;
+}
+
+
+/* An address that baresip uses, and the host has not any more? */
+static bool is_gone(const char *ifname, const struct sa *sa, void *arg)
+{
+	struct addr_find *found = arg;
+	struct addr_find find = {*sa, false};
+	(void)ifname;
+
+	if (net_if_apply(is_addr, &find) || find.found)
+		return false;
+
+	found->sa    = *sa;
+	found->found = true;
+
+	return true;
+}
+
+
+static bool net_look(struct network *net)
+{
+	enum {CHANGES_MAX = 64};        /* an interface has a few addresses */
+	struct addr_find found;
+	unsigned n;
+
+	for (n = 0; n < CHANGES_MAX; n++) {
+
+		found.found = false;
+		if (net_laddr_apply(net, is_gone, &found) && found.found) {
+			(void)net_rm_address(net, &found.sa);
+			continue;
+		}
+
+		found.found = false;
+		if (net_if_apply(is_new, &found) || !found.found ||
+		    net_add_address(net, &found.sa))
+			break;
+	}
+
+	return n > 0;
+}
+#endif
+
+
 /**
- * Let baresip look for its own address now
+ * Let baresip look for its own addresses now
  *
- * @return true if it found another one.  From 4.0 on that is the work of
- *         baresip's module netroam
+ * From 3.0 on it does not by itself: that is left to its module netroam,
+ * which a phone may have or not, and which looks a second later at the
+ * earliest.  It then finds nothing left to be done.
+ *
+ * @return true if it found another one
  */
 bool aa_compat_net_check(void)
 {
 #if AASTRA_RE_VERSION >= 30000
-	return false;
+	return net_look(baresip_network());
 #else
 	return net_check(baresip_network());
 #endif

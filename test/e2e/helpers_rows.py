@@ -402,9 +402,17 @@ class Row:
             return
         if axis == "proxy":
             with contextlib.suppress(RuntimeError, Timeout):
-                self.phone.dial("299")
+                self.phone.dial(self._callee())
         else:
             self.phone.cmd("reregister")
+
+    def _callee(self):
+        """From 1.1.0 on baresip dials a bare number for an account that is
+        registered, and for no other; where the registrars are dead, only a
+        whole URI asks the proxy."""
+        if self.phone.has_current:
+            return "299"
+        return "sip:299@" + _host_of(self.phone.state(1)["aor"])
 
     def first_to(self, host, after):
         """The first sign of the phone towards a host."""
