@@ -119,14 +119,26 @@ class World:
         hosts = ({"primary": self.lab.far} if self.reg else
                  {"primary": self.lab.far, "backup": self.lab.regb})
         for rank, host in hosts.items():
-            via = self.lab.reg if self.reg else self.server(rank).host
-            self.fars[rank] = self.lab.baresip(
-                [self.lab.account(u, d, via, "udp", "answermode=auto")
-                 for u, d in ((200, DOMAIN), (201, OTHER))],
-                host, wrapper=[], modules=["aufile.so"],
-                config=self.speech())
+            self.fars[rank] = self._answers(
+                host, rank, ((200, DOMAIN), (201, OTHER)))
         for far in self.fars.values():
             far.wait_registered()
+
+    def _answers(self, host, rank, users):
+        """A phone that answers all calls, registered where this rank's server
+        finds it."""
+        via = self.lab.reg if self.reg else self.server(rank).host
+        return self.lab.baresip(
+            [self.lab.account(u, d, via, "udp", "answermode=auto")
+             for u, d in users], host, wrapper=[], modules=["aufile.so"],
+            config=self.speech())
+
+    def third(self, rank):
+        """202, which is neither the line nor its far end."""
+        phone = self._answers(self.lab.regb if self.reg else self.lab.reg,
+                              rank, ((202, OTHER),))
+        phone.wait_registered()
+        return phone
 
     def far(self, rank):
         return self.fars.get(rank) or self.fars["primary"]

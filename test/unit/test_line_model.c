@@ -55,6 +55,7 @@
 #include "line.h"
 #include "subscription.h"
 #include "contact.h"
+#include "said.h"
 
 
 #define P AA_RANK_PRIMARY
@@ -2526,7 +2527,7 @@ struct aa_account {
 };
 
 
-static void ua_init(struct ua *ua, unsigned line, int host)
+static void ua_make(struct ua *ua, unsigned line, int host)
 {
 	memset(ua, 0, sizeof(*ua));
 	(void)re_snprintf(ua->acc.aor, sizeof(ua->acc.aor), "sip:u%u@h%d",
@@ -2536,42 +2537,43 @@ static void ua_init(struct ua *ua, unsigned line, int host)
 }
 
 
-static void log_it(const char *fmt, va_list ap)
+static void log_it(SAID_ARGS const char *fmt, va_list ap)
 {
 	char buf[512];
 
 	if (!w.verbose)
 		return;
 
-	if (re_vsnprintf(buf, sizeof(buf), fmt, ap) < 0)
+	if (said_print(buf, sizeof(buf), fmt, ap) < 0)
 		buf[sizeof(buf) - 1] = '\0';
 	buf[strcspn(buf, "\n")] = '\0';
 	say("    %s", buf);
 }
 
 
-void debug(const char *fmt, ...)
+void SAID(debug)(SAID_ARGS const char *fmt, ...)
 {
+	SAID_UNUSED;
 	(void)fmt;
 }
 
 
-void info(const char *fmt, ...)
+void SAID(info)(SAID_ARGS const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	log_it(fmt, ap);
+	log_it(SAID_PASS fmt, ap);
 	va_end(ap);
 }
 
 
-void warning(const char *fmt, ...)
+void SAID(warning)(SAID_ARGS const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	log_it(fmt, ap);
+	log_it(SAID_PASS fmt, ap);
 	va_end(ap);
 }
 
@@ -2668,7 +2670,7 @@ static void account_destructor(void *arg)
 }
 
 
-static struct aa_account *account_alloc(unsigned line, int host)
+static struct aa_account *account_make(unsigned line, int host)
 {
 	struct aa_account *acc = mem_zalloc(sizeof(*acc), account_destructor);
 
@@ -2676,7 +2678,7 @@ static struct aa_account *account_alloc(unsigned line, int host)
 		abort();
 
 	++w.alive;
-	ua_init(&acc->own, line, host);
+	ua_make(&acc->own, line, host);
 	acc->shown = &acc->own;
 
 	return acc;
@@ -2697,7 +2699,7 @@ int aa_account_ua(struct aa_account *acc, const char *host, uint16_t port,
 	if (!acc->other.acc.aor[0]) {
 		if (1 != sscanf(acc->own.acc.aor, "sip:u%u@", &line))
 			return EINVAL;
-		ua_init(&acc->other, line, host_of(host));
+		ua_make(&acc->other, line, host_of(host));
 	}
 
 	*uap = &acc->other;
@@ -3838,7 +3840,7 @@ static void lines_start(void)
 
 		config_fill(&cfg, i + 1);
 		host = server(PROXY, P);
-		wl->acc = account_alloc(i + 1, host);
+		wl->acc = account_make(i + 1, host);
 		if (aa_line_alloc(&wl->line, &w.phone, &cfg, wl->acc,
 				  w.set.tp)) {
 			broken("model", "no line");

@@ -18,6 +18,7 @@
 #include "aastra_baresip.h"
 #include "fetch.h"
 #include "provision.h"
+#include "said.h"
 
 
 struct aa_fetch {
@@ -49,19 +50,20 @@ static char path[128];
 /* ---- what it calls ---------------------------------------------------- */
 
 
-void warning(const char *fmt, ...)
+void SAID(warning)(SAID_ARGS const char *fmt, ...)
 {
 	va_list ap;
 
 	++t.warnings;
 	va_start(ap, fmt);
-	(void)re_vsnprintf(t.said, sizeof(t.said), fmt, ap);
+	(void)said_print(t.said, sizeof(t.said), fmt, ap);
 	va_end(ap);
 }
 
 
-void info(const char *fmt, ...)
+void SAID(info)(SAID_ARGS const char *fmt, ...)
 {
+	SAID_UNUSED;
 	(void)fmt;
 }
 
