@@ -7,18 +7,16 @@ import re
 import shutil
 import statistics
 import struct
-import subprocess
 import tempfile
 import time
 
 from lab import Lab
 
-from . import page, plot
+from . import page, plot, preload
 
 ROUNDS = 3
 COUNTS = (1, 9, 50, 200, 1000)
 FIRST = 10000
-HERE = os.path.dirname(os.path.abspath(__file__))
 SVG = os.path.join(page.TOP, "docs/performance-lines.svg")
 
 
@@ -47,11 +45,8 @@ class Stall:
     """See stall.c."""
 
     def __init__(self, folder):
-        self.so = os.path.join(folder, "stall.so")
+        self.so = preload.build("stall", folder)
         self.path = os.path.join(folder, "stall")
-        subprocess.run([shutil.which("cc") or "gcc", "-shared", "-fPIC",
-                        "-O2", "-D_GNU_SOURCE", "-o", self.so,
-                        os.path.join(HERE, "..", "stall.c")], check=True)
         self.reset()
 
     def env(self):

@@ -7,19 +7,17 @@ import os
 import shutil
 import statistics
 import struct
-import subprocess
 import tempfile
 
 from lab import Lab
 from lab.link import SlowLink, know_each_other
 
-from . import page
+from . import page, preload
 
 ROUNDS = 10
 TRANSPORTS = ("tcp", "tls")
 BACKUPS = ("fresh", "known")
 LINKS = (0.1, 20)
-HERE = os.path.dirname(os.path.abspath(__file__))
 RECORD = struct.Struct("Qi20s")
 RECORDS = 65536
 
@@ -64,12 +62,8 @@ class Trace:
     """See trace.c."""
 
     def __init__(self, folder):
-        self.so = os.path.join(folder, "trace.so")
+        self.so = preload.build("trace", folder)
         self.path = os.path.join(folder, "trace")
-        subprocess.run([shutil.which("cc") or "gcc", "-shared", "-fPIC",
-                        "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE",
-                        "-o", self.so, os.path.join(HERE, "..", "trace.c")],
-                       check=True)
 
     def fresh(self):
         """An empty one, and what a phone needs to write into it."""
