@@ -112,11 +112,21 @@ def standby2():
                 # the first call made after the fault
                 g.point(b["p99"] == 0 and i["median"] <= REGISTRAR_S + 1,
                         text)
+    for fault in FAULTS:
+        for tp in TRANSPORTS:
+            i = service_page.spread(service_page.cell(fault, tp, 20, True),
+                                    "aastra-standby2", "in")
+            if i:
+                g.point(i["p95"] <= CALL_S, "%s, %s, 20 ms, a call goes over "
+                        "all flows at once: inbound %s, p95 %s (%d rounds)",
+                        FAULTS[fault], tp.upper(), ms(i["median"]),
+                        ms(i["p95"]), i["n"])
     g.note = ("There is a binding all the time, and each call is answered. "
               "The registrar of the lab tries the newest flow first and waits "
               "%g s for a dead edge proxy: the module's newest is the "
               "primary's, until the fault is noticed; that of two outbounds is "
-              "either" % REGISTRAR_S)
+              "either. Where the registrar sends a call over all flows at once "
+              "it waits for none" % REGISTRAR_S)
     return g
 
 

@@ -29,7 +29,7 @@ from lab.link import SlowLink, know_each_other
 from lab.netns import HOSTS
 from lab.site import live
 
-from . import page, rounds, service_page, sip
+from . import page, service_page, sip
 from .contenders import ALL, Serreg, names_in_dns
 
 ROUNDS = 50
@@ -65,6 +65,10 @@ def arguments(parser):
                         "seconds is not waited for")
     parser.add_argument("--direction", action="append",
                         choices=("in", "out"))
+    parser.add_argument("--all-flows", action="store_true",
+                        help="the registrar sends a call over all flows of a "
+                        "phone at once (ALL_FLOWS), for the contenders that "
+                        "have more than one")
     parser.add_argument("--copies", type=int, default=5,
                         help="phones of a kind that share a slow fault")
     parser.add_argument("--phase", choices=("fast", "slow"),
@@ -74,10 +78,11 @@ def arguments(parser):
 
 def run(opts):
     sys.setswitchinterval(0.0005)       # threads take times here
-    names = opts.contender or [*ALL, "floor"]
+    names = opts.contender or (service_page.MANY_FLOWS if opts.all_flows
+                               else [*ALL, "floor"])
     if "serreg" in names:
         Serreg.prepare()
-    for link in opts.link or (20, 0.1, 100):
+    for link in opts.link or ((20,) if opts.all_flows else (20, 0.1, 100)):
         for transport in opts.transport or TRANSPORTS:
             for fault in opts.fault or FAULTS:
                 pairs = [(n, d) for n in names if n != "floor"
@@ -85,8 +90,8 @@ def run(opts):
                 single = fault == "kill" and transport != "udp"
                 fast = [p for p in pairs if single and p not in SLOW]
                 slow = [p for p in pairs if p not in fast]
-                store = rounds.Store(
-                    "service", "%s-%s-%g" % (fault, transport, link), opts)
+                store = service_page.cell(fault, transport, link,
+                                          opts.all_flows, opts)
                 if fast and opts.phase != "slow":
                     Alone(opts, store, fault, transport, link, fast,
                           "floor" in names).run()
@@ -121,8 +126,9 @@ class Cell:
         self.tls = transport == "tls"
 
     def title(self):
-        return "%s, %s, link of %g ms" % (self.fault, self.transport,
-                                          self.link)
+        return "%s, %s, link of %g ms%s" % (
+            self.fault, self.transport, self.link,
+            ", all flows at once" if self.opts.all_flows else "")
 
     def run(self):
         if not self.todo():
@@ -169,7 +175,8 @@ class Cell:
 
     def setup(self):
         lab = self.lab
-        self.reg = lab.registrar(OPEN_CALLS=True, USER_LAST=999)
+        flows = {"ALL_FLOWS": True} if self.opts.all_flows else {}
+        self.reg = lab.registrar(OPEN_CALLS=True, USER_LAST=999, **flows)
         self.backup = self.edge(lab.backup)
         for s in self.slots:
             s.host = getattr(lab, "p%d" % s.number)

@@ -1,5 +1,6 @@
 """What the rounds of service.py say: the overview, all tables, the plot."""
 
+import itertools
 import os
 
 import section
@@ -13,13 +14,16 @@ LINKS = (0.1, 20, 100)
 TABLES = os.path.join(page.TOP, "docs/performance-service.md")
 SVG = os.path.join(page.TOP, "docs/performance-service.svg")
 FLOOR = "floor: connect, REGISTER, 401, REGISTER, 200 by hand"
+MANY_FLOWS = ["aastra-standby2", "two-outbounds"]
 LIMIT = 100
 WANTED = 50             # rounds
 HOPELESS = 3            # as in service.py
 
 
-def cell(fault, transport, link):
-    return rounds.Store("service", "%s-%s-%g" % (fault, transport, link))
+def cell(fault, transport, link, all_flows=False, opts=None):
+    """all_flows: the registrar sends a call over all of them at once."""
+    return rounds.Store("service", "%s-%s-%g%s" % (
+        fault, transport, link, "-all" if all_flows else ""), opts)
 
 
 def spread(store, name, figure):
@@ -130,22 +134,21 @@ def rows_of(store, fault):
 
 def tables():
     out = []
-    for fault, title in FAULTS.items():
-        for transport in TRANSPORTS:
-            for link in LINKS:
-                store = cell(fault, transport, link)
-                rows = rows_of(store, fault)
-                if not rows:
-                    continue
-                out += ["## %s, %s, link of %g ms" % (
-                    title.capitalize(), transport.upper(), link), "",
-                    page.table([
-                        "", "binding", "inbound call", "outbound call",
-                        "binding / floor" if fault == "kill" else
-                        "sent into the silence -> on the way to the backup",
-                        "requests of the move", "rounds"], rows), "",
-                    "Runs: " + "; ".join(map(when, store.all_runs())) + ".",
-                    ""]
+    for key in itertools.product((False, True), FAULTS, TRANSPORTS, LINKS):
+        all_flows, fault, transport, link = key
+        store = cell(fault, transport, link, all_flows)
+        rows = rows_of(store, fault)
+        if not rows:
+            continue
+        out += ["## %s, %s, link of %g ms%s" % (
+            FAULTS[fault].capitalize(), transport.upper(), link,
+            ", a call goes over all flows at once" if all_flows else ""), "",
+            page.table([
+                "", "binding", "inbound call", "outbound call",
+                "binding / floor" if fault == "kill" else
+                "sent into the silence -> on the way to the backup",
+                "requests of the move", "rounds"], rows), "",
+            "Runs: " + "; ".join(map(when, store.all_runs())) + ".", ""]
     if out and not page.dry:
         section.replace(TABLES, "service-tables", "\n".join(out))
 
