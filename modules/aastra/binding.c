@@ -669,6 +669,76 @@ int aa_binding_unregister(struct aa_binding *b)
 }
 
 
+struct contact_search {
+	const char *instance;
+	struct uri own;
+	struct pl user;
+	struct pl uri;
+};
+
+
+/* A Contact of this phone that no path of ours made? */
+static bool foreign_handler(const struct sip_hdr *hdr,
+			    const struct sip_msg *msg, void *arg)
+{
+	struct contact_search *cs = arg;
+	struct sip_addr addr;
+	struct pl val, flow, id;
+	(void)msg;
+
+	if (sip_addr_decode(&addr, &hdr->val) ||
+	    pl_casecmp(&addr.uri.user, &cs->user) ||
+	    pl_casecmp(&addr.uri.host, &cs->own.host) ||
+	    0 == msg_param_decode(&addr.uri.params, "flow", &flow) ||
+	    msg_param_decode(&addr.params, "+sip.instance", &val) ||
+	    re_regex(val.p, val.l, "<urn:uuid:[^>]+>", &id) ||
+	    pl_strcasecmp(&id, cs->instance))
+		return false;
+
+	cs->uri = addr.auri;
+
+	return true;
+}
+
+
+/**
+ * Learn from a registrar's list (RFC 3261 10.3) the Contact of a binding that
+ * somebody else made, reg-id 0
+ *
+ * It can differ from what it would be now: later versions of libre put the
+ * port of the connection into it, which nobody knows when that is gone.
+ *
+ * @param b        Binding, to be removed
+ * @param from     Binding that the list was the answer to
+ * @param instance UUID of the phone
+ * @param msg      2xx to a REGISTER
+ */
+void aa_binding_learn(struct aa_binding *b, const struct aa_binding *from,
+		      const char *instance, const struct sip_msg *msg)
+{
+	struct contact_search cs;
+	struct pl own;
+	char *contact;
+
+	if (!b || b->regid || b->leaving || !from || !from->contact || !msg ||
+	    !str_isset(instance) || 0 != str_casecmp(b->aor, from->aor))
+		return;
+
+	memset(&cs, 0, sizeof(cs));
+	cs.instance = instance;
+	pl_set_str(&cs.user, b->cuser);
+	pl_set_str(&own, from->contact);
+	if (uri_decode(&cs.own, &own) ||
+	    !sip_msg_hdr_apply(msg, true, SIP_HDR_CONTACT, foreign_handler,
+			       &cs) ||
+	    pl_strdup(&contact, &cs.uri))
+		return;
+
+	mem_deref(b->contact);
+	b->contact = contact;
+}
+
+
 /**
  * Give a binding to another owner
  *

@@ -63,6 +63,8 @@ int  aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
 			struct aa_conn *conn);
 int  aa_binding_auth_from(struct aa_binding *b,
 			  const struct aa_binding *from);
+void aa_binding_learn(struct aa_binding *b, const struct aa_binding *from,
+		      const char *instance, const struct sip_msg *msg);
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg);
 void aa_binding_conn_set(struct aa_binding *b, struct aa_conn *conn);

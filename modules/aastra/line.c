@@ -829,7 +829,17 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 			    const struct sip_msg *msg, void *arg)
 {
 	struct aa_path *path = arg;
-	(void)b;
+	struct le *le;
+
+	/* where baresip's own binding is, if there is one */
+	for (le = list_head(&path->line->leavel);
+	     le && ev == AA_BINDING_OK; le = le->next) {
+		const struct aa_path *left = le->data;
+
+		if (left->plain)
+			aa_binding_learn(left->b, b, path->line->phone->uuid,
+					 msg);
+	}
 
 	/* a farewell may have gone over another path's flow */
 	if (msg && path->over_own)

@@ -294,9 +294,9 @@ def test_crash_on_a_later_reg_id(lab):
 
 
 class Forgetful:
-    """A registrar that keeps what it is told, by the URI of its Contact. It
-    may lose the connection of what baresip itself registers, before that has
-    its answer."""
+    """A registrar that keeps what it is told, by the URI of its Contact, and
+    lists that in each answer. It may lose the connection of what baresip
+    itself registers, before that has its answer."""
 
     def __init__(self):
         self.table = {}
@@ -308,12 +308,13 @@ class Forgetful:
         uri = re.search("<([^>]*)>", r.header("contact"))[1]
         self.table.pop(uri, None)
         if r.expires:
-            self.table[uri] = r.header("call-id")
+            self.table[uri] = r.header("contact")
         if r.expires and ";flow=" not in uri and self.loses:
             self.loses = False
             r.send.__self__.shutdown(socket.SHUT_RDWR)
             return None
-        return usual(r)
+        return r.answer(200, "OK", *("Contact: " + x for x in
+                                     self.table.values()))
 
 
 def test_plain_binding_is_not_left(lab):

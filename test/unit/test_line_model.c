@@ -2403,6 +2403,16 @@ int aa_binding_auth_from(struct aa_binding *b, const struct aa_binding *from)
 }
 
 
+void aa_binding_learn(struct aa_binding *b, const struct aa_binding *from,
+		      const char *instance, const struct sip_msg *msg)
+{
+	(void)b;
+	(void)from;
+	(void)instance;
+	(void)msg;
+}
+
+
 void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg)
 {
