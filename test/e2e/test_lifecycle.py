@@ -102,6 +102,9 @@ def test_ends_and_begins_at_every_stage(lab, row, transport):
             _, call = to_stage(w, stage, n)
             if action == "rmmod":
                 w.phone.cmd("rmmod aastra")
+                if w.phone.raises:
+                    # its place in the list is to be its number again
+                    w.phone.cmd("uafind " + stays)
                 w.phone.cmd("insmod aastra")
                 w.phone.hangup()
             else:
@@ -255,8 +258,11 @@ def test_fifty_rounds(lab, row):
     c = w.state()["counters"]
     assert c["failovers"] == c["failbacks"] == 50
     if row == "E3":
-        rss = w.phone.rss_kb()
         lab.until(lambda: lab.now() > begin + TRANSACTION, TRANSACTION + 1)
+        # from now on as many transactions end as begin (libre 4.x keeps two
+        # kilobytes of each)
+        rounds(25)
+        rss = w.phone.rss_kb()
         rounds(25)
         assert w.phone.rss_kb() - rss <= 64
     assert w.phone.exit() == 0
