@@ -99,6 +99,19 @@ static int save_settings(struct aa_account *acc)
 }
 
 
+/*
+ * baresip drops what there was before it copies what is to be, and without a
+ * route a REGISTER of its own would go to the domain: if memory ran out just
+ * now, there is at least what was dropped.
+ */
+static int outbound_set(struct account *a, const char *uri, unsigned ix)
+{
+	const int err = account_set_outbound(a, uri, ix);
+
+	return err == ENOMEM ? account_set_outbound(a, uri, ix) : err;
+}
+
+
 /* One register client, whatever the account wanted */
 static int take_over(struct aa_account *acc)
 {
@@ -106,7 +119,7 @@ static int take_over(struct aa_account *acc)
 	const bool update = acc->own_sipnat || !acc->own_regint;
 	int err = 0;
 
-	err |= account_set_outbound(a, NULL, 1);
+	err |= outbound_set(a, NULL, 1);
 	if (acc->own_sipnat)
 		err |= account_set_sipnat(a, NULL);
 	if (!acc->own_regint)
@@ -352,8 +365,8 @@ void aa_account_release(struct aa_account *acc)
 	acc->other = mem_deref(acc->other);
 
 	a = ua_account(acc->own);
-	err  = account_set_outbound(a, acc->own_outbound, 0);
-	err |= account_set_outbound(a, acc->own_outbound2, 1);
+	err  = outbound_set(a, acc->own_outbound, 0);
+	err |= outbound_set(a, acc->own_outbound2, 1);
 	err |= account_set_sipnat(a, acc->own_sipnat);
 	err |= account_set_regint(a, acc->own_regint);
 	if (!err)
@@ -722,10 +735,9 @@ void aa_account_route(struct aa_account *acc, const char *route)
 		acc->route = copy;
 	}
 
-	(void)account_set_outbound(ua_account(acc->own), acc->route, 0);
+	(void)outbound_set(ua_account(acc->own), acc->route, 0);
 	if (acc->other)
-		(void)account_set_outbound(ua_account(acc->other), acc->route,
-					   0);
+		(void)outbound_set(ua_account(acc->other), acc->route, 0);
 }
 
 
@@ -756,7 +768,7 @@ void aa_account_redirect(struct aa_account *acc, struct ua *ua)
 				: "tcp") < 0)
 			return;
 
-		(void)account_set_outbound(a, uri, 0);
+		(void)outbound_set(a, uri, 0);
 		return;
 	}
 }

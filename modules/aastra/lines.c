@@ -51,7 +51,8 @@ struct place {
 	enum kind kind;
 	bool made;              /* by us, from keys                         */
 	bool mwi;               /* the account wants message waiting        */
-	bool waits;             /* for the end of a call, to be changed     */
+	bool waits;             /* to be changed, when its call has ended or
+				   there is memory again                */
 	char user[128];
 	struct aa_account_facts facts; /* as it was before it was a line    */
 	struct aa_line_config *cfg;    /* as it was made, NULL: it was not  */
@@ -205,6 +206,17 @@ static void work_soon(uint32_t ms)
 		return;
 
 	tmr_start(&lines.tmr_work, ms, work_handler, NULL);
+}
+
+
+/* A line that memory ran out for begins when there is some */
+static void try_again(struct place *pl, int err)
+{
+	if (err != ENOMEM)
+		return;
+
+	pl->waits = true;
+	work_soon(LOOK_MS);
 }
 
 
@@ -490,9 +502,11 @@ static int ua_appeared(struct ua *ua)
 	}
 	if (!err)
 		err = line_begin(pl, NULL, NULL, lines.taking_over);
-	if (err)
+	if (err) {
 		warning("aastra: line %u: %s could not be taken over (%m)\n",
 			pl->n, account_aor(acc), err);
+		try_again(pl, err);
+	}
 
 	if (lines.arranged)
 		work_soon(0);
@@ -927,7 +941,10 @@ static void place_begin(struct re_printf *pf, struct place *pl,
 
 	(void)say(pf, err ? "line %u: could not begin (%m)" :
 		  "line %u: begins", pl->n, err);
-	++*count;
+	if (err)
+		try_again(pl, err);
+	else
+		++*count;
 }
 
 
@@ -961,8 +978,10 @@ static void place_change(struct re_printf *pf, struct place *pl,
 		return;
 
 	err = settings_of(pl, &lc);
-	if (err)
+	if (err) {
+		try_again(pl, err);
 		return;
+	}
 
 	if (pl->made == described && is_wanted(pl) &&
 	    pl->kind != KIND_LEFT && aa_line_config_equal(&lc, pl->cfg))
