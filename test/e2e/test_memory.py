@@ -2,12 +2,14 @@
 start, a failover, a failback, and everything that a person may ask.
 
 A failed allocation must not end the phone or lose memory, and the line must
-come through it by itself or say in the log why not. What fails is decided by
-test/fault/memfault.c, preloaded into baresip. Many places of the module
-allocate again and again: a default run tries some places once, --all-rows
-every place three times (its first allocation, its last, one between).
+come through it by itself, or say in the log why not and be well when a person
+asks once more. What fails is decided by test/fault/memfault.c, preloaded into
+baresip. A default run tries some places once, --all-rows every allocation
+that a step makes, SLICES phones side by side, and once more the first of
+every place with those after it failing too.
 
-    .../pytest test/e2e/test_memory.py --all-rows       # 10 minutes
+    .../pytest test/e2e/test_memory.py --all-rows --figures F.json
+    test/e2e/write_memory.py F.json
 
 A module built with the sanitizers is tested in the same way:
 --module build-sanitize/modules/aastra/aastra.so
@@ -32,13 +34,15 @@ from lab.site import BACKUP, PRIMARY, TOP, Site
 from lab.wait import Timeout
 
 SITES = 1 << 16
-HEAD = struct.Struct("6Q")
+HEAD = struct.Struct("7Q")
 SIZE = HEAD.size + 4 * SITES
 
-AT_ONCE = 2
+AT_ONCE = 6
 STARTS = 16             # of a default run
 MOVES = 24              # the same, of each step
-
+SLICES = 6              # of a whole run
+IN_A_ROW = 8            # memory that is gone for longer
+WELL_S = 8.0            # a line must be well by then, on a busy machine too
 
 FAST = ("sip_outbound_keepalive_timer 1", "sip_transaction_timer 1000",
         "sip_recovery_base_timer 1", "sip_recovery_max_timer 1")
@@ -65,13 +69,14 @@ class Memory:
         return struct.unpack_from("Q", self.map, 8 * i)[0]
 
     count = property(lambda self: self._get(0))
-    failed = property(lambda self: self._get(3))
-    live = property(lambda self: self._get(4))
+    failed = property(lambda self: self._get(4))
+    live = property(lambda self: self._get(5))
 
-    def fail(self, at, n=1):
-        """The allocation of that number fails, and n - 1 after it."""
-        struct.pack_into("Q", self.map, 16, n)
-        struct.pack_into("Q", self.map, 8, at)
+    def fail(self, nth, site=0, n=1):
+        """The nth allocation from now on fails, or the nth that comes from
+        that place, and n - 1 after it, whatever they are."""
+        struct.pack_into("3Q", self.map, 8, 0, site, n)
+        struct.pack_into("Q", self.map, 8, nth)
 
     def reset(self):
         self.map[:] = bytes(SIZE)
@@ -118,13 +123,16 @@ class Place:
                     "sips_trusted_certificates " + lab.ca.cert])
         self.memory = Memory(lab, "phone")
         self.phone = None
-        self.begun = 0.0
+        self.begun = 0.0        # the phone
+        self.mark = 0.0         # what is tried
         self.excused = 0
+        self.excuses = []
 
-    def start(self, fail=0):
+    def start(self, *fail):
         self.memory.reset()
-        self.memory.fail(fail)
-        self.begun = self.lab.now()
+        if fail:
+            self.memory.fail(*fail)
+        self.begun = self.mark = self.lab.now()
         if self.phone is None:
             self.phone = self.site.start(rank=None, env=self.memory.env)
             return
@@ -142,32 +150,38 @@ class Place:
                 and all(s["state"] == "active" and s["rank"] == rank
                         for s in line["subscriptions"]))
 
+    def said(self):
+        """What failed and what was said of it, one line each."""
+        return [x for x in self.phone.proc.output(self.mark).splitlines()
+                if re.search("memfault: |Cannot allocate|no memory", x)]
+
     def excuse(self):
-        """Does the log say that memory ran out?"""
+        """Does the log say, of what is tried, that memory ran out?"""
         return re.search(r"aastra: .*(Cannot allocate memory|no memory)",
-                         self.phone.proc.output(self.begun))
+                         self.phone.proc.output(self.mark))
 
     def without(self):
         """Did the module say that it cannot work, and is the line baresip's
         own now?"""
         if not re.search(r"module aastra.so: Cannot allocate memory",
-                         self.phone.proc.output(self.begun)):
+                         self.phone.proc.output(self.mark)):
             return False
         return all(r[0] == "OK" for r in self.phone.reginfo().values())
 
-    def recovers(self, rank, timeout=8.0):
+    def recovers(self, rank):
         """Wait until it is well, or has said why it is not; returns what is
         wrong."""
         def ok():
-            if not self.phone.proc.running:
+            if not self.phone.proc.running or self.settled(rank):
                 return True
-            return self.settled(rank) or self.without()
+            return self.memory.failed and self.without()
         try:
-            wait.until(ok, timeout, "well", every=0.02)
+            wait.until(ok, WELL_S, "well", every=0.02)
         except Timeout:
             if not self.excuse():
                 return "neither well nor an excuse: %s" % self.look()
             self.excused += 1
+            self.excuses.append(self.said())
             return None
         if not self.phone.proc.running:
             return "ended with %s" % self.phone.proc.exit_code
@@ -198,54 +212,50 @@ class Place:
         return None
 
 
-def chosen(sites, most):
-    """Numbers of the allocations that are tried: the first of every place
-    that allocates, as many as wanted, spread evenly."""
-    first = {}
-    for n, site in enumerate(sites, 1):
-        first.setdefault(site, n)
-    numbers = sorted(first.values())
-    if not most or len(numbers) <= most:
-        return numbers
-    return [numbers[i * len(numbers) // most] for i in range(most)]
-
-
-def everything(sites, most=3):
-    """Up to so many allocations of every place: the first, the last, and some
-    between."""
-    by_site = collections.defaultdict(list)
-    for n, site in enumerate(sites, 1):
-        by_site[site].append(n)
+def allocations(sites):
+    """The allocations of a step as (place, how many-th that comes from
+    there): whatever else goes on beside them, they are found again."""
+    seen = collections.Counter()
     found = []
-    for numbers in by_site.values():
-        k = min(most, len(numbers))
-        found += [numbers[i * (len(numbers) - 1) // max(1, k - 1)]
-                  for i in range(k)]
-    return sorted(found)
+    for site in sites:
+        seen[site] += 1
+        found.append((site, seen[site]))
+    return found
 
 
-def starts(lab, choose):
+def chosen(sites, most):
+    """The first allocation of every place that allocates, or so many of
+    them, spread evenly."""
+    first = [x for x in allocations(sites) if x[1] == 1]
+    if len(first) <= most:
+        return first
+    return [first[i * len(first) // most] for i in range(most)]
+
+
+def starts(lab, choose, n=1, what="start"):
     """The phone is started once for every allocation that is tried."""
     place = Place(lab)
     place.start()
     assert not place.recovers(PRIMARY)
     sites = place.memory.sites()
     assert not place.end()
-    wrong = []
-    numbers = choose(sites)
-    for n in numbers:
-        place.start(fail=n)
+    wrong, failed = [], 0
+    for site, nth in choose(sites):
+        place.start(nth, site, n)
         problems = [place.recovers(PRIMARY), place.end()]
-        wrong += ["%d (aastra.so+0x%x): %s" % (n, sites[n - 1], p)
+        failed += bool(place.memory.failed)
+        wrong += ["aastra.so+0x%x, %d: %s" % (site, nth, p)
                   for p in problems if p]
-    figure("memory", what="start", places=len(set(sites)),
-           allocations=len(sites), tried=len(numbers),
-           excused=place.excused, wrong=len(wrong))
+    figure("memory", what=what, places=len(set(sites)),
+           allocations=len(sites), tried=failed,
+           excused=place.excused, wrong=len(wrong), said=place.excuses)
     assert not wrong, "\n".join(wrong)
 
 
 class Life(Place):
     """What is done to a phone that runs, each with what it should come to."""
+
+    repaired = 0
 
     def lose(self):
         self.lab.primary.reject("tcp-reset", port=5060)
@@ -288,9 +298,49 @@ class Life(Place):
     STEPS = (lose, come_back, commands, by_hand, line_more, reload_module)
 
     def ask(self, command):
-        """A command may fail, but is answered."""
-        with contextlib.suppress(CommandError):
+        """A command that fails is asked once more, as a person would."""
+        try:
             self.phone.cmd(command)
+        except CommandError:
+            with contextlib.suppress(CommandError):
+                self.phone.cmd(command)
+
+    def lost(self, rank):
+        """A line that says it is registered has a binding there."""
+        try:
+            wait.until(lambda: rank in [r for r, _ in self.site.bindings()],
+                       WELL_S)
+        except Timeout:
+            return "says registered, and has no binding"
+        return None
+
+    def attempt(self, step, *fail):
+        """Do a step while an allocation fails, and see to it that the line is
+        well before the next one. Returns what is wrong."""
+        self.mark = self.lab.now()
+        excused = self.excused
+        if fail:
+            self.memory.fail(*fail)
+        rank = step(self)
+        problem = self.recovers(rank)
+        self.memory.fail(0)
+        if problem or not self.phone.proc.running:
+            return problem
+        if self.excused > excused or not self.settled(rank):
+            problem = self.repair(rank)
+        return problem or self.lost(rank)
+
+    def repair(self, rank):
+        """It said why it is not well: now there is memory, and the module
+        loaded again must bring it back."""
+        self.ask("rmmod aastra")
+        self.ask("insmod aastra")
+        self.repaired += 1
+        try:
+            wait.until(lambda: self.settled(rank), WELL_S)
+        except Timeout:
+            return "not well with the module loaded again: %s" % self.look()
+        return None
 
     def fresh(self):
         """Start anew, with the primary there and the line on it."""
@@ -302,44 +352,41 @@ class Life(Place):
         assert not problem, problem
 
 
-def lives(lab, choose):
+def lives(lab, choose, n=1, what="life"):
     """One phone lives through all steps again and again, and each time
     another allocation fails."""
     place = Life(lab)
     place.fresh()
-    wrong, tried, allocations, places = [], 0, 0, set()
-    plans = {}
+    wrong, failed, total, places = [], 0, 0, set()
+    todo = {}
     for step in place.STEPS:
-        n = place.memory.count
-        problem = place.recovers(step(place))
+        before = place.memory.count
+        problem = place.attempt(step)
         assert not problem, "%s: %s" % (step.__name__, problem)
-        plans[step] = place.memory.sites(n)
-        allocations += len(plans[step])
-        places |= set(plans[step])
-    numbers = {step: choose(sites) for step, sites in plans.items()}
+        sites = place.memory.sites(before)
+        todo[step] = collections.deque(choose(sites))
+        total += len(sites)
+        places |= set(sites)
 
-    rounds = max(len(n) for n in numbers.values())
-    for i in range(rounds):
+    while any(todo.values()):
         for step in place.STEPS:
-            at = numbers[step][i] if i < len(numbers[step]) else 0
-            if not at and step not in (Life.lose, Life.come_back):
+            which = todo[step].popleft() if todo[step] else ()
+            if not which and step not in (Life.lose, Life.come_back):
                 continue
-            if at:
-                tried += 1
-                place.memory.fail(place.memory.count + at)
-            rank = step(place)
-            problem = place.recovers(rank)
+            before = place.memory.failed
+            problem = place.attempt(step, *which[::-1],
+                                    *((n,) if which else ()))
+            failed += place.memory.failed > before
             if problem:
-                site = plans[step][at - 1] if at else 0
-                wrong.append("%s, %d (aastra.so+0x%x): %s" % (
-                    step.__name__, at, site, problem))
+                wrong.append("%s, aastra.so+0x%x, %d: %s" % (
+                    step.__name__, *(which or (0, 0)), problem))
                 place.fresh()
                 if step is Life.lose:
-                    place.recovers(step(place))
+                    place.attempt(step)
     wrong += filter(None, [place.end()])
-    figure("memory", what="life", places=len(places),
-           allocations=allocations, tried=tried, excused=place.excused,
-           wrong=len(wrong))
+    figure("memory", what=what, places=len(places), allocations=total,
+           tried=failed, excused=place.excused, wrong=len(wrong),
+           said=place.excuses)
     assert not wrong, "\n".join(wrong)
 
 
@@ -355,13 +402,32 @@ def test_life(lab):
     lives(lab, lambda sites: chosen(sites, MOVES))
 
 
-@pytest.mark.all_rows
-@parallel
-def test_every_start(lab):
-    starts(lab, everything)
+def of(part):
+    """Every so many-th allocation."""
+    return lambda sites: allocations(sites)[part::SLICES]
 
 
 @pytest.mark.all_rows
 @parallel
-def test_every_life(lab):
-    lives(lab, everything)
+@pytest.mark.parametrize("part", range(SLICES))
+def test_every_start(lab, part):
+    starts(lab, of(part))
+
+
+@pytest.mark.all_rows
+@parallel
+@pytest.mark.parametrize("part", range(SLICES))
+def test_every_life(lab, part):
+    lives(lab, of(part))
+
+
+@pytest.mark.all_rows
+@parallel
+def test_every_start_in_a_row(lab):
+    starts(lab, lambda sites: chosen(sites, SITES), IN_A_ROW, "start, long")
+
+
+@pytest.mark.all_rows
+@parallel
+def test_every_life_in_a_row(lab):
+    lives(lab, lambda sites: chosen(sites, SITES), IN_A_ROW, "life, long")

@@ -7,8 +7,9 @@
  * allocations that aastra.so makes, by itself or through a function of libre
  * that it calls (a string, a buffer, a dialog): those with aastra.so among
  * the innermost FRAMES callers, and nothing but libre before it.  The one
- * whose number is asked for fails.  It also remembers which of them are alive, and says at
- * the end which never died.
+ * that is asked for fails: the so many-th from now on, of all or of those
+ * that come from one place.  It also remembers which of them are alive, and
+ * says at the end which never died.
  *
  * The test and the process share a file, named by AASTRA_MEMFAULT; its
  * layout is struct ctl, which test_memory.py knows too.
@@ -38,7 +39,8 @@ enum {
 /** What the test and the process share */
 struct ctl {
 	uint64_t count;         /**< allocations so far                     */
-	uint64_t fail_at;       /**< number of the one that fails, 0: none  */
+	uint64_t fail_in;       /**< so many until one fails, 0: none does  */
+	uint64_t fail_site;     /**< of those that come from here, 0: all   */
 	uint64_t fail_n;        /**< how many fail from there on            */
 	uint64_t failed;        /**< how many did                           */
 	uint64_t live;          /**< allocations not freed yet              */
@@ -57,6 +59,7 @@ struct live {
 
 static struct ctl *ctl;
 static struct live livev[LIVE];
+static uint64_t fail_more;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread int inside;
 
@@ -275,8 +278,12 @@ static int begin(const char *what, size_t size, uint32_t *site)
 		ctl->site[ctl->count] = *site;
 	++ctl->count;
 
-	if (ctl->fail_at && ctl->count >= ctl->fail_at &&
-	    ctl->count < ctl->fail_at + ctl->fail_n) {
+	if (ctl->fail_in && (!ctl->fail_site || ctl->fail_site == *site) &&
+	    !--ctl->fail_in)
+		fail_more = ctl->fail_n;
+
+	if (fail_more) {
+		--fail_more;
 		++ctl->failed;
 		fails = 1;
 		(void)fprintf(stderr, "memfault: number %llu, %s(%zu) for"
