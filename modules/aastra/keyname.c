@@ -228,29 +228,49 @@ bool aa_key_split_line(char *base, uint32_t *linep, const char *name)
 }
 
 
-/** Edit distance of two names (Levenshtein), on their first bytes */
-static size_t distance(const char *a, const char *b)
+/**
+ * Edit distance of two names (Levenshtein), on their first bytes
+ *
+ * @param a    Name
+ * @param b    Name
+ * @param most Largest distance that counts: what is farther is not worked
+ *             out, for most names are far from most keys
+ *
+ * @return Distance, more than most if it is more
+ */
+static size_t distance(const char *a, const char *b, size_t most)
 {
 	const size_t la = MIN(strlen(a), GUESS_LEN);
 	const size_t lb = MIN(strlen(b), GUESS_LEN);
 	size_t row[GUESS_LEN + 1], i, j;
 
+	if (la > lb + most || lb > la + most)
+		return most + 1;
+
 	for (j=0; j<=lb; j++)
 		row[j] = j;
 
 	for (i=1; i<=la; i++) {
-		size_t diag = row[0];
+		/* farther from the diagonal all is more */
+		const size_t first = i > most ? i - most : 1;
+		const size_t last  = MIN(lb, i + most);
+		size_t diag = row[first - 1], least = most + 1;
 
-		row[0] = i;
+		row[first - 1] = first > 1 ? most + 1 : i;
 
-		for (j=1; j<=lb; j++) {
+		for (j=first; j<=last; j++) {
 			const bool same = fold(a[i - 1]) == fold(b[j - 1]);
 			const size_t sub = diag + (same ? 0 : 1);
 
 			diag = row[j];
 			row[j] = MIN(sub, 1 + MIN(row[j],
 							    row[j - 1]));
+			least  = MIN(least, row[j]);
 		}
+
+		/* it never grows less from one row to the next */
+		if (least > most && row[0] > most)
+			return least;
 	}
 
 	return row[lb];
@@ -288,7 +308,7 @@ bool aa_key_split_loosely(char *base, uint32_t *linep, const char *name)
 	memcpy(word, &text[4], letters);
 	word[letters] = '\0';
 
-	if (distance(word, "line") > 1)
+	if (distance(word, "line", 1) > 1)
 		return false;
 
 	digits = &text[4 + letters] + strspn(&text[4 + letters], " ");
@@ -371,7 +391,7 @@ const struct aa_key *aa_key_guess(const char *name, size_t limit)
 		if (len > l + limit || l > len + limit)
 			continue;
 
-		d = distance(name, aa_keyv[i].name);
+		d = distance(name, aa_keyv[i].name, limit);
 
 		if (d < bestd || (d == bestd && best && d <= limit &&
 				  extends(name, aa_keyv[i].name) &&
@@ -528,8 +548,8 @@ static bool is_secret_word(const char *word, size_t len)
 	buf[len] = '\0';
 
 	return strstr(buf, "pass") || strstr(buf, "pwd") ||
-		strstr(buf, "secret") || distance(buf, "password") <= 3 ||
-		distance(buf, "secret") <= 2;
+		strstr(buf, "secret") || distance(buf, "password", 3) <= 3 ||
+		distance(buf, "secret", 2) <= 2;
 }
 
 
