@@ -15,3 +15,6 @@
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* of random.c */
+void fuzz_random_begin(void);

@@ -54,7 +54,8 @@ static int print_handler(const char *p, size_t size, void *arg)
 {
 	size_t *n = arg;
 
-	REQUIRE(!memchr(p, '\0', size));
+	/* most come one by one */
+	REQUIRE(size == 1 ? *p : !memchr(p, '\0', size));
 	*n += size;
 
 	return 0;
@@ -100,14 +101,15 @@ static void use(const struct aa_config_text *textv, size_t textc)
 
 	REQUIRE(!aa_config_alloc_text(&cfg, textv, textc, msg_handler, NULL));
 
-	for (line=1; line<=3; line++) {
-		REQUIRE(!aa_config_line(cfg, line, &facts, &lc));
-		check_line(&lc);
-		REQUIRE(!aa_config_line(cfg, line, NULL, &lc));
+	/* one line that has an account, and one that has none */
+	for (line=1; line<=2; line++) {
+		const struct aa_account_facts *f = line == 1 ? &facts : NULL;
+
+		REQUIRE(!aa_config_line(cfg, line, f, &lc));
 		check_line(&lc);
 
-		aa_config_check_line(cfg, line, &facts);
-		REQUIRE(!aa_config_print(&pf, cfg, line, &facts));
+		aa_config_check_line(cfg, line, f);
+		REQUIRE(!aa_config_print(&pf, cfg, line, f));
 
 		if (aa_config_describes_line(cfg, line))
 			REQUIRE(aa_config_names_line(cfg, line));
@@ -144,7 +146,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	use(&baresip, 1);
 	use(&file, 1);
-	use(bothv, 2);
+
+	/* without a cut the second is empty, and the first was used */
+	if (ff)
+		use(bothv, 2);
 
 	return 0;
 }

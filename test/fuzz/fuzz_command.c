@@ -120,11 +120,11 @@ static int shown(struct re_printf *pf, const struct aa_line *line)
 
 
 int aa_table_status(struct re_printf *pf, const struct aa_phone *ph,
-		    const struct aa_line *line)
+		    const struct aa_line *only)
 {
 	(void)ph;
 
-	return shown(pf, line);
+	return shown(pf, only);
 }
 
 
@@ -139,12 +139,12 @@ int aa_table_history(struct re_printf *pf, const struct aa_phone *ph,
 
 
 int aa_status_json(struct re_printf *pf, const struct aa_phone *ph,
-		   const struct aa_line *line, bool history)
+		   const struct aa_line *only, bool history)
 {
 	(void)ph;
 	(void)history;
 
-	return shown(pf, line);
+	return shown(pf, only);
 }
 
 

@@ -100,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (memmem(data, size, secret, strlen(secret)))
 		return 0;
 
+	fuzz_random_begin();
 	memset(&ds, 0, sizeof(ds));
 	REQUIRE(!sip_auth_alloc(&auth, auth_handler, NULL, false));
 

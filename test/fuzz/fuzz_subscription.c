@@ -584,6 +584,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sip *sip = mem_zalloc(8, NULL);
 	int steps = 0;
 
+	fuzz_random_begin();
 	cfg = calloc(1, sizeof(*cfg));
 	REQUIRE(cfg && sip);
 	memset(&t, 0, sizeof(t));
