@@ -148,8 +148,8 @@ static int put_matrix(enum aa_rank current, bool by_policy, bool may_return)
 
 				if (use != AA_RANK_NONE &&
 				    use != out.use[AA_ROLE_OUTBOUND]) {
-					fprintf(stderr, "one cell, two"
-						" answers\n");
+					(void)fprintf(stderr, "one cell,"
+						      " two answers\n");
 					return -1;
 				}
 

@@ -102,8 +102,8 @@ static int page_check(const char *path, const char *target)
 	(void)fclose(f);
 
 	if (c != EOF) {
-		fprintf(stderr, "%s:%lu: not what the code says (any more);"
-			" write it again with\n"
+		(void)fprintf(stderr, "%s:%lu: not what the code says (any"
+			" more); write it again with\n"
 			"  cmake --build build %s\n", path, line, target);
 		return -1;
 	}
@@ -133,8 +133,8 @@ int page_done(int argc, char *argv[], const char *target, const char *name)
 	else if (argc == 3 && 0 == strcmp(argv[1], "--check"))
 		err = page_check(argv[2], target);
 	else {
-		fprintf(stderr, "usage: %s [--write FILE | --check FILE]\n",
-			name);
+		(void)fprintf(stderr, "usage: %s [--write FILE | --check"
+			      " FILE]\n", name);
 		err = -1;
 	}
 

@@ -1221,7 +1221,7 @@ static uint64_t forward(const struct msg *m, struct resp *r)
 
 static bool is_final(int host)
 {
-	return w.set.topo->final & (1u << host);
+	return host != NOBODY && (w.set.topo->final & (1u << host));
 }
 
 
@@ -2825,10 +2825,10 @@ int aa_subs_alloc(struct aa_subs **subsp, struct sip *sip,
 }
 
 
-int aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *path)
+int aa_subs_path_set(struct aa_subs *subs, const struct aa_subs_path *prm)
 {
 	(void)subs;
-	(void)path;
+	(void)prm;
 
 	return 0;
 }
@@ -3774,7 +3774,7 @@ static void config_fill(struct aa_line_config *c, unsigned n)
 	for (role=0; role<AA_ROLE_COUNT; role++) {
 		for (rank=P; rank<=B; rank++) {
 			struct aa_server *srv = &c->server[role][rank];
-			const int host = s->topo->server[role][rank];
+			const int8_t host = s->topo->server[role][rank];
 
 			if (host == NOBODY)
 				continue;

@@ -88,7 +88,7 @@ static void lamp(const char *dialogs, const char *value)
 {
 	char buf[4096];
 
-	snprintf(buf, sizeof(buf), INFO("0", "full", "%s"), dialogs);
+	(void)snprintf(buf, sizeof(buf), INFO("0", "full", "%s"), dialogs);
 	check("dialog", DI, buf, 0, value);
 }
 
@@ -376,7 +376,7 @@ static char *repeat(const char *head, const char *fmt, unsigned n,
 	pos = (size_t)snprintf(buf, size, "%s", head);
 	for (i=0; i<n; i++)
 		pos += (size_t)snprintf(buf + pos, size - pos, fmt, i);
-	snprintf(buf + pos, size - pos, "%s", tail);
+	(void)snprintf(buf + pos, size - pos, "%s", tail);
 
 	return buf;
 }
@@ -560,7 +560,7 @@ static void feature_mixed(void **state)
 	char buf[4096];
 	(void)state;
 
-	snprintf(buf, sizeof(buf),
+	(void)snprintf(buf, sizeof(buf),
 		 "preamble\r\n--UniqueBroadWorksBoundary\r\n"
 		 "Content-Type:" AF "\r\nContent-Length:%zu\r\n\r\n%s\r\n"
 		 "--UniqueBroadWorksBoundary\r\nContent-Type: " AF "\r\n\r\n"
@@ -602,8 +602,8 @@ static bool print_member(const struct aa_notify_res *res, void *arg)
 	char *buf = arg;
 	const size_t l = strlen(buf);
 
-	snprintf(buf + l, 1024 - l, "%s|%s|%s\n", res->uri, res->name,
-		 res->value);
+	(void)snprintf(buf + l, 1024 - l, "%s|%s|%s\n", res->uri, res->name,
+		       res->value);
 
 	return false;
 }

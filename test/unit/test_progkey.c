@@ -22,8 +22,8 @@ static bool print_handler(const struct aa_progkey *key, void *arg)
 	char *buf = arg;
 	const size_t l = strlen(buf);
 
-	snprintf(buf + l, 1024 - l, "%s|%s|%s|%d\n", key->name, key->uri,
-		 key->label, key->list);
+	(void)snprintf(buf + l, 1024 - l, "%s|%s|%s|%d\n", key->name,
+		       key->uri, key->label, key->list);
 
 	return false;
 }
@@ -146,7 +146,7 @@ static void others(void **state)
 	check(pk, 1, "prgkey1|1||0\n");
 
 	for (i=1; i<6000; i++) {
-		snprintf(name, sizeof(name), "expmod9 key%zu type", i);
+		(void)snprintf(name, sizeof(name), "expmod9 key%zu type", i);
 		assert_true(aa_progkeys_take(pk, name, "line"));
 	}
 

@@ -381,7 +381,7 @@ static void test_copy(void **state)
 	assert_int_equal(0, aa_provision_start(pv, NULL, NULL));
 	answer(namev, textv, 2);
 	answer(namev, textv, 3);
-	pv = mem_deref(pv);
+	mem_deref(pv);
 
 	assert_int_equal(0, stat(path, &st));
 	assert_int_equal(0600, st.st_mode & 07777);

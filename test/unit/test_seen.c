@@ -181,7 +181,7 @@ static void test_file(void **state)
 {
 	const struct aa_journal_entry *e;
 	struct aa_journal *jnl;
-	struct text t;
+	struct text t = {{0}, 0};
 	(void)state;
 
 	file_text(&t);
@@ -213,7 +213,7 @@ static void test_file(void **state)
 static void test_file_cut(void **state)
 {
 	struct aa_journal *jnl;
-	struct text t;
+	struct text t = {{0}, 0};
 	size_t len;
 	(void)state;
 
@@ -237,7 +237,7 @@ static void test_file_damaged(void **state)
 {
 	static const char bytev[] = {'\0', '\n', '\t', ' ', '#', '9', 'x',
 				     '\xff'};
-	struct text t, u;
+	struct text t = {{0}, 0}, u = {{0}, 0};
 	unsigned bad = 0;
 	size_t i, j;
 	(void)state;

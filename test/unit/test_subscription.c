@@ -253,8 +253,8 @@ static void raw(struct ent *ent, const char *tag, uint32_t cseq,
 		n += snprintf(headers + n, sizeof(headers) - (size_t)n,
 			      "Subscription-State: %s\r\n", state);
 	if (ctype)
-		snprintf(headers + n, sizeof(headers) - (size_t)n,
-			 "Content-Type: %s\r\n", ctype);
+		(void)snprintf(headers + n, sizeof(headers) - (size_t)n,
+			       "Content-Type: %s\r\n", ctype);
 
 	ent->scode = 0;
 	assert_int_equal(sip_requestf(NULL, ent->srv->sip, true, "NOTIFY",
@@ -288,10 +288,11 @@ static const char *lamp_body(const char *state)
 	static unsigned i;
 	char *p = buf[i++ % 8];
 
-	snprintf(p, sizeof(buf[0]),
-		 "<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" "
-		 "version=\"0\" state=\"full\" entity=\"sip:200@a\"><dialog "
-		 "id=\"1\"><state>%s</state></dialog></dialog-info>", state);
+	(void)snprintf(p, sizeof(buf[0]),
+		       "<dialog-info xmlns=\"urn:ietf:params:xml:ns:"
+		       "dialog-info\" version=\"0\" state=\"full\""
+		       " entity=\"sip:200@a\"><dialog id=\"1\"><state>%s"
+		       "</state></dialog></dialog-info>", state);
 
 	return p;
 }
@@ -364,7 +365,7 @@ static bool challenge(struct server *srv, const struct sip_msg *msg)
 	if (!srv->auth)
 		return false;
 
-	snprintf(nonce, sizeof(nonce), "n%u", srv->nonce);
+	(void)snprintf(nonce, sizeof(nonce), "n%u", srv->nonce);
 
 	if (hdr && !srv->refuse_auth) {
 		assert_int_equal(httpauth_digest_response_decode(&resp,
@@ -389,7 +390,7 @@ static bool challenge(struct server *srv, const struct sip_msg *msg)
 	}
 
 	if (srv->once)
-		snprintf(nonce, sizeof(nonce), "n%u", ++srv->nonce);
+		(void)snprintf(nonce, sizeof(nonce), "n%u", ++srv->nonce);
 
 	(void)sip_replyf(srv->sip, msg, 401, "Unauthorized",
 			 "WWW-Authenticate: Digest realm=\"r\",nonce=\"%s\""
@@ -417,8 +418,8 @@ static struct ent *ent_add(struct server *srv, const struct sip_msg *msg)
 	copy_pl(ent->user, sizeof(ent->user), &msg->to.uri.user);
 	copy_pl(ent->event, sizeof(ent->event), &ev->val);
 	copy_pl(ent->callid, sizeof(ent->callid), &msg->callid);
-	snprintf(ent->tag, sizeof(ent->tag), "%016llx",
-		 (unsigned long long)msg->tag);
+	(void)snprintf(ent->tag, sizeof(ent->tag), "%016llx",
+		       (unsigned long long)msg->tag);
 	assert_int_equal(pl_strdup(&ent->to, &msg->from.val), 0);
 	assert_int_equal(sip_addr_decode(&addr, &contact->val), 0);
 	assert_int_equal(pl_strdup(&ent->uri, &addr.auri), 0);
@@ -696,6 +697,7 @@ static bool run(bool (*cond)(const void *), const void *arg, unsigned ms)
 	(void)re_main(NULL);
 	tmr_cancel(&poll);
 	tmr_cancel(&end);
+	t.cond_arg = NULL;
 
 	return !t.timeout;
 }
@@ -1108,7 +1110,7 @@ static void digest(void **state)
 
 	start(config());
 	for (i=0; i<20; i++) {
-		snprintf(user, sizeof(user), "%u", 200 + i);
+		(void)snprintf(user, sizeof(user), "%u", 200 + i);
 		(void)aa_subs_add(t.subs, "dialog", user);
 	}
 	t.srvv[0].auth = true;
@@ -1138,7 +1140,7 @@ static void digest_once(void **state)
 	/* a server that takes each nonce once */
 	start(config());
 	for (i=0; i<20; i++) {
-		snprintf(user, sizeof(user), "%u", 200 + i);
+		(void)snprintf(user, sizeof(user), "%u", 200 + i);
 		(void)aa_subs_add(t.subs, "dialog", user);
 	}
 	t.srvv[0].auth = true;
@@ -2079,7 +2081,7 @@ static void hundred_lamps(void **state)
 	t.transaction = 30000;
 	start(config());
 	for (i=0; i<100; i++) {
-		snprintf(user, sizeof(user), "%u", 1000 + i);
+		(void)snprintf(user, sizeof(user), "%u", 1000 + i);
 		assert_int_equal(aa_subs_add(t.subs, "dialog", user), 0);
 	}
 	t.srvv[0].body = t.srvv[1].body = lamp_body("confirmed");
