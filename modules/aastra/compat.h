@@ -16,7 +16,7 @@ struct ua;
 #endif
 
 /*
- * Three generations are known: 1.1.0, 2.0.1 and 4.9.0.  What lies between was
+ * Three generations are known: 1.1.0, 2.0.1 and 4.10.0.  What lies between was
  * not tried.
  */
 
