@@ -159,7 +159,8 @@ class Baresip:
 
     # -- life --------------------------------------------------------------------
 
-    def start(self, timeout=10.0, ctrl=True):
+    def start(self, timeout=None, ctrl=True):
+        timeout = timeout or (30.0 if self.wrapper else 10.0)
         self.write_config()
         argv = ["stdbuf", "-oL", *self.wrapper, self.binary, "-f", self.dir,
                 *self.args]
