@@ -39,6 +39,14 @@ struct peer {
 	SSL_SESSION *session;   /* the next one can go on with, or NULL     */
 };
 
+/* A connection whose server is verified; it is with its SSL, as extra data */
+struct conn {
+	struct le le;
+	SSL *ssl;
+	char *host;
+	bool refused;           /* nobody is let in                         */
+};
+
 
 static struct {
 	X509_STORE *store;      /* trusted certificates                     */
@@ -50,9 +58,11 @@ static struct {
 	EVP_PKEY *key;
 	STACK_OF(X509) *chain;  /* from it up to an authority               */
 	struct list peers;      /* the one used last is the last            */
+	struct list connl;      /* those that are not closed yet            */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {NULL, false, -1, NULL, NULL, NULL, NULL, NULL, LIST_INIT, "", ""};
+} guard = {NULL, false, -1, NULL, NULL, NULL, NULL, NULL, LIST_INIT,
+	     LIST_INIT, "", ""};
 
 
 static void peer_destructor(void *arg)
@@ -62,6 +72,15 @@ static void peer_destructor(void *arg)
 	list_unlink(&peer->le);
 	SSL_SESSION_free(peer->session);
 	mem_deref(peer->host);
+}
+
+
+static void conn_destructor(void *arg)
+{
+	struct conn *conn = arg;
+
+	list_unlink(&conn->le);
+	mem_deref(conn->host);
 }
 
 
@@ -161,14 +180,15 @@ static int verify_handler(int ok, X509_STORE_CTX *ctx)
 {
 	const SSL *ssl = X509_STORE_CTX_get_ex_data(
 		ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-	const char *host = ssl ? SSL_get_ex_data(ssl, guard.index) : NULL;
+	const struct conn *conn = ssl ? SSL_get_ex_data(ssl, guard.index)
+		: NULL;
 
 	if (!ok) {
 		(void)re_snprintf(guard.error, sizeof(guard.error),
 				  "certificate refused: %s",
 				  X509_verify_cert_error_string(
 					  X509_STORE_CTX_get_error(ctx)));
-		str_ncpy(guard.error_host, host ? host : "",
+		str_ncpy(guard.error_host, conn ? conn->host : "",
 			 sizeof(guard.error_host));
 	}
 
@@ -205,23 +225,61 @@ static bool name_set(SSL *ssl, const char *host)
 }
 
 
+/*
+ * A handshake may be under way, and goes on when the module has been unloaded.
+ * OpenSSL has all it needs to verify the server by itself, and it keeps a
+ * handler that is replaced by none: so it gets one of its own.
+ */
+static void leave(SSL *ssl, bool refused)
+{
+	X509_STORE *none = refused ? X509_STORE_new() : NULL;
+
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, X509_STORE_CTX_print_verify_cb);
+
+	if (none && 1 != SSL_set0_verify_cert_store(ssl, none))
+		X509_STORE_free(none);
+	ERR_clear_error();
+}
+
+
+static struct conn *conn_alloc(SSL *ssl, const char *host)
+{
+	struct conn *conn = mem_zalloc(sizeof(*conn), conn_destructor);
+
+	if (!conn)
+		return NULL;
+
+	if (str_dup(&conn->host, host) ||
+	    1 != SSL_set_ex_data(ssl, guard.index, conn))
+		return mem_deref(conn);
+
+	conn->ssl = ssl;
+	list_append(&guard.connl, &conn->le, conn);
+
+	return conn;
+}
+
+
 static void verify_setup(SSL *ssl)
 {
-	char *host = OPENSSL_strdup(guard.host);
+	struct conn *conn = conn_alloc(ssl, guard.host);
+
+	/* without memory nobody is let in: there is nothing that could be
+	   trusted, and nobody who could say why */
+	if (!conn) {
+		leave(ssl, true);
+		return;
+	}
 
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_handler);
 
-	if (!host || 1 != SSL_set_ex_data(ssl, guard.index, host)) {
-		OPENSSL_free(host);
-		host = NULL;
-	}
-
-	if (!host || !guard.store ||
-	    1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
-	    !name_set(ssl, host))
+	conn->refused = !guard.store ||
+		1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
+		!name_set(ssl, conn->host);
+	if (conn->refused)
 		SSL_set_verify(ssl, SSL_VERIFY_PEER, refuse_handler);
 	else
-		session_offer(ssl, host);
+		session_offer(ssl, conn->host);
 }
 
 
@@ -275,7 +333,8 @@ static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 			peer->ssl = NULL;
 	}
 
-	OPENSSL_free(ptr);
+	/* the connection, or NULL */
+	mem_deref(ptr);
 }
 
 
@@ -456,9 +515,25 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 }
 
 
+static void conns_leave(void)
+{
+	struct le *le;
+
+	LIST_FOREACH(&guard.connl, le) {
+		const struct conn *conn = le->data;
+
+		leave(conn->ssl, conn->refused);
+		(void)SSL_set_ex_data(conn->ssl, guard.index, NULL);
+	}
+
+	list_flush(&guard.connl);
+}
+
+
 /** Verify no more, and show nothing */
 void aa_tlsguard_close(void)
 {
+	conns_leave();
 	cert_close();
 	X509_STORE_free(guard.store);
 	list_flush(&guard.peers);

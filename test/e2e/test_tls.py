@@ -323,3 +323,49 @@ def test_session_of_another(lab):
     lab.until(lambda: [f for f in phone.state(1)["flows"]
                        if "certificate refused" in f["error"]], 10, "refused")
     assert "got" not in other.output()
+
+
+@parallel
+@pytest.mark.parametrize("right", [True, False], ids=["right", "other"])
+@pytest.mark.parametrize("most", ["TLSv1_2", "TLSv1_3"])
+def test_unloaded_in_a_handshake(lab, most, right):
+    """The module is unloaded while a server takes its time with a handshake:
+    when that goes on, it meets nothing that is not there any more, and the
+    server is verified all the same."""
+    ca = lab.ca if right else Authority(os.path.join(lab.dir, "other"),
+                                        name="other-ca")
+    server = {k.lower(): v for k, v in lab.tls(lab.primary).items()}
+    script = os.path.join(lab.dir, "slow.py")
+    go = os.path.join(lab.dir, "go")
+    with open(script, "w") as f:
+        f.write("""
+import os, socket, ssl, sys, time
+ip, cert, key, most, go = sys.argv[1:]
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+c.maximum_version = getattr(ssl.TLSVersion, most)
+c.load_cert_chain(cert, key)
+s = socket.create_server((ip, 5061))
+print("ready", flush=True)
+a, _ = s.accept()
+print("hello", a.recv(1, socket.MSG_PEEK) and "came", flush=True)
+while not os.path.exists(go):
+    time.sleep(0.01)
+a.settimeout(5)
+try:
+    c.wrap_socket(a, server_side=True)
+    print("open", flush=True)
+except OSError as e:
+    print("refused", e, flush=True)
+""")
+    proc = Proc(["/usr/bin/python3", script, lab.primary.ip,
+                 server["tls_cert"], server["tls_key"], most, go],
+                "slow", os.path.join(lab.dir, "slow.log"), host=lab.primary)
+    lab.others.append(Stopper(proc))
+    proc.wait_for_line("ready", 20)
+    phone = towards(lab, ["sip_cafile " + ca.cert])
+    proc.wait_for_line("hello came", 10)
+    phone.cmd("rmmod aastra")
+    with open(go, "w"):
+        pass
+    proc.wait_for_line("open" if right else "refused .*unknown ca", 20)
+    assert "100@pbx.example.com" in phone.cmd("reginfo")
