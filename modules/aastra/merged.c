@@ -10,6 +10,9 @@
  * the same request, too.  The answer to the first cannot get back to it then:
  * so a request whose flow has failed since is as good as none.
  *
+ * One that is over is no reason either: a server that hunts calls a phone,
+ * cancels, calls others, and comes back to it with the same request.
+ *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <re.h>
@@ -31,11 +34,14 @@ enum {
 /** A request that was let in */
 struct request {
 	uint64_t at;            /* when it came, aa_now_ms()                */
-	uint64_t id;            /* Call-ID, tag of From, CSeq, method       */
+	uint64_t call;          /* Call-ID                                  */
+	uint64_t id;            /* that, tag of From, CSeq, method          */
+	uint64_t uri;           /* Request-URI                              */
 	uint64_t transaction;   /* branch and sent-by                       */
 	uint64_t generation;    /* of the flow                              */
 	uint32_t line;
 	bool down;              /* the flow was thought to be, then         */
+	bool refused;           /* it came second                           */
 	struct sa src;
 };
 
@@ -43,6 +49,9 @@ static struct {
 	struct request v[REQUESTS];
 	size_t next;
 } seen;
+
+
+static const uint64_t basis = 14695981039346656037ull;
 
 
 /* FNV-1a; a separator keeps "a", "bc" and "ab", "c" apart */
@@ -59,9 +68,8 @@ static uint64_t mix(uint64_t sum, const struct pl *pl)
 
 static uint64_t id_of(const struct sip_msg *msg)
 {
-	uint64_t sum = 14695981039346656037ull;
+	uint64_t sum = mix(basis, &msg->callid);
 
-	sum = mix(sum, &msg->callid);
 	sum = mix(sum, &msg->from.tag);
 	sum = mix(sum, &msg->cseq.met);
 
@@ -71,11 +79,7 @@ static uint64_t id_of(const struct sip_msg *msg)
 
 static uint64_t transaction_of(const struct sip_msg *msg)
 {
-	uint64_t sum = 14695981039346656037ull;
-
-	sum = mix(sum, &msg->via.branch);
-
-	return mix(sum, &msg->via.sentby);
+	return mix(mix(basis, &msg->via.branch), &msg->via.sentby);
 }
 
 
@@ -112,9 +116,28 @@ static bool is_dead(const struct aa_phone *phone, const struct request *r)
 }
 
 
+static void remember(const struct aa_phone *phone, const struct sip_msg *msg,
+		     uint32_t line, bool refused)
+{
+	const struct aa_flow *flow = aa_flow_to(&phone->flowl, &msg->src);
+	struct request *r = &seen.v[seen.next++ % REQUESTS];
+
+	r->at          = aa_now_ms();
+	r->call        = mix(basis, &msg->callid);
+	r->id          = id_of(msg);
+	r->uri         = mix(basis, &msg->ruri);
+	r->transaction = transaction_of(msg);
+	r->generation  = flow ? aa_flow_generation(flow) : 0;
+	r->line        = line;
+	r->down        = aa_flow_state(flow) == AA_FLOW_DOWN;
+	r->refused     = refused;
+	r->src         = msg->src;
+}
+
+
 /**
  * Did a request come a second time, over another way (RFC 3261 8.2.2.2)?
- * What did not is remembered for half a minute.
+ * What did not is remembered for half a minute, or until its call is over.
  *
  * @param phone What all lines share
  * @param msg   SIP request
@@ -124,9 +147,8 @@ static bool is_dead(const struct aa_phone *phone, const struct request *r)
 bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 {
 	const uint64_t now = aa_now_ms();
-	const struct aa_flow *flow;
-	struct request *r;
-	uint64_t id, transaction;
+	uint64_t id, uri, transaction;
+	bool merged = false;
 	uint32_t line;
 	size_t i;
 
@@ -139,10 +161,11 @@ bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 		return false;
 
 	id          = id_of(msg);
+	uri         = mix(basis, &msg->ruri);
 	transaction = transaction_of(msg);
 
 	for (i=0; i<REQUESTS; i++) {
-		r = &seen.v[i];
+		const struct request *r = &seen.v[i];
 
 		if (!r->at || now - r->at > MEMORY_MS || r->id != id ||
 		    r->line != line)
@@ -152,19 +175,38 @@ bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 		if (r->transaction == transaction)
 			return false;
 
-		if (!is_dead(phone, r))
-			return true;
+		/* so is one for the same Contact: libre knows whether the
+		   transaction before is over */
+		if (r->uri != uri && !r->refused && !is_dead(phone, r))
+			merged = true;
 	}
 
-	flow = aa_flow_to(&phone->flowl, &msg->src);
-	r = &seen.v[seen.next++ % REQUESTS];
-	r->at          = now;
-	r->id          = id;
-	r->transaction = transaction;
-	r->generation  = flow ? aa_flow_generation(flow) : 0;
-	r->line        = line;
-	r->down        = aa_flow_state(flow) == AA_FLOW_DOWN;
-	r->src         = msg->src;
+	remember(phone, msg, line, merged);
 
-	return false;
+	return merged;
+}
+
+
+/**
+ * A call is over: its request is none that another one could be merged with
+ *
+ * @param callid Its Call-ID
+ */
+void aa_merged_forget(const char *callid)
+{
+	uint64_t call;
+	struct pl pl;
+	size_t i;
+
+	if (!str_isset(callid))
+		return;
+
+	pl_set_str(&pl, callid);
+	call = mix(basis, &pl);
+
+	/* what was refused stays so: its retransmissions are libre's */
+	for (i=0; i<REQUESTS; i++) {
+		if (seen.v[i].call == call && !seen.v[i].refused)
+			seen.v[i].at = 0;
+	}
 }

@@ -9,5 +9,6 @@
 struct aa_phone;
 
 bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg);
+void aa_merged_forget(const char *callid);
 
 #endif

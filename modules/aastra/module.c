@@ -425,6 +425,7 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 	case AA_EVENT_CALL_CLOSED:
 		line = aa_line_find_ua(&aastra.phone, ua);
 		aa_callmove_closed(line, call, prm);
+		aa_merged_forget(call_id(call));
 		aa_lines_call_closed();
 		kick_all();
 		break;
