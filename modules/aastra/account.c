@@ -555,10 +555,14 @@ static int other_alloc(struct aa_account *acc, const char *host, uint16_t port)
 {
 	const struct account *from = ua_account(acc->own);
 	struct account *to;
-	struct ua *ua = NULL;
-	char *str = NULL;
+	struct ua *ua = NULL, *old;
+	char *str = NULL, *name = NULL;
 	struct le *le;
 	int err;
+
+	err = str_dup(&name, host);
+	if (err)
+		return err;
 
 	err = print_other_aor(&str, acc, host, port);
 	if (err)
@@ -584,18 +588,24 @@ static int other_alloc(struct aa_account *acc, const char *host, uint16_t port)
 	if (err)
 		goto out;
 
-	mem_deref(acc->other);
+	old = acc->other;
 	acc->other = ua;
 	acc->other_le = le;
 	ua = NULL;
 
-	acc->other_host = mem_deref(acc->other_host);
-	err = str_dup(&acc->other_host, host);
+	mem_deref(acc->other_host);
+	acc->other_host = name;
 	acc->other_port = port;
+	name = NULL;
+
+	/* baresip says that it goes, and the line would go with it if it
+	   were the account's still */
+	mem_deref(old);
 
  out:
 	mem_deref(ua);
 	mem_deref(str);
+	mem_deref(name);
 
 	return err;
 }

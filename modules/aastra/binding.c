@@ -317,7 +317,7 @@ static int authenticate(struct aa_binding *b, const struct sip_msg *msg)
 	if (by == CHALLENGED_BY_REGISTRAR)
 		challenge_keep(b, msg);
 
-	return request(b);
+	return 0;
 }
 
 
@@ -388,6 +388,19 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 }
 
 
+/*
+ * What the server asked for is sent.  If it cannot be, since the connection
+ * ended just now, the server has refused nothing: its answer was a question.
+ */
+static void request_again(struct aa_binding *b)
+{
+	const int err = request(b);
+
+	if (err)
+		failed(b, err, NULL);
+}
+
+
 static void response_handler(int err, const struct sip_msg *msg, void *arg)
 {
 	struct aa_binding *b = arg;
@@ -415,8 +428,10 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 	case 401:
 	case 407:
 		err = authenticate(b, msg);
-		if (!err)
+		if (!err) {
+			request_again(b);
 			return;
+		}
 
 		/* that is not the server's word about the credentials */
 		if (err == ENOMEM) {
@@ -426,16 +441,18 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 		break;
 
 	case 423:
-		if (interval_too_brief(b, msg) && !request(b))
+		if (interval_too_brief(b, msg)) {
+			request_again(b);
 			return;
+		}
 		break;
 
 	case 439:
 		/* RFC 5626 11.6: the first hop cannot; do without */
 		if (b->instance) {
 			b->instance = mem_deref(b->instance);
-			if (!request(b))
-				return;
+			request_again(b);
+			return;
 		}
 		break;
 

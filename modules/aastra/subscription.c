@@ -810,15 +810,15 @@ static int authenticate(struct leg *leg, const struct sip_msg *msg)
 
 		/* another dialog was quicker, and this one sent too early */
 		if (leg->sent_gen != path->auth_gen)
-			return request(leg);
+			return 0;
 
 		if (!(path->challenged & by)) {
 			leg->challenged  |= by;
 			path->challenged |= by;
 			++path->auth_gen;
-			err = aa_digest_answer(&path->digest, path->auth, msg);
 
-			return err ? err : request(leg);
+			return aa_digest_answer(&path->digest, path->auth,
+						msg);
 		}
 
 		err = sip_auth_alloc(&auth, auth_handler, path, false);
@@ -835,9 +835,8 @@ static int authenticate(struct leg *leg, const struct sip_msg *msg)
 	}
 
 	leg->challenged |= by;
-	err = aa_digest_answer(&path->digest, leg->auth, msg);
 
-	return err ? err : request(leg);
+	return aa_digest_answer(&path->digest, leg->auth, msg);
 }
 
 
@@ -1305,8 +1304,16 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 		leg->path->server = msg->src;
 
 	if (!err && (msg->scode == 401 || msg->scode == 407)) {
-		if (!authenticate(leg, msg))
-			return;
+		const int e = authenticate(leg, msg);
+
+		/* what cannot be sent now, the server has not refused: its
+		   answer was a question */
+		if (!e || e == ENOMEM) {
+			err = e ? e : request(leg);
+			if (!err)
+				return;
+			msg = NULL;
+		}
 	}
 
 	if (leg->leaving) {
@@ -1322,9 +1329,12 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 		return;
 	}
 
-	if (!err && msg->scode == 423 && interval_too_brief(leg, msg) &&
-	    !request(leg))
-		return;
+	if (!err && msg->scode == 423 && interval_too_brief(leg, msg)) {
+		err = request(leg);
+		if (!err)
+			return;
+		msg = NULL;
+	}
 
 	failed(leg, err, msg);
 }

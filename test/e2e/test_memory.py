@@ -5,8 +5,8 @@ A failed allocation must not end the phone or lose memory, and the line must
 come through it by itself, or say in the log why not and be well when a person
 asks once more. What fails is decided by test/fault/memfault.c, preloaded into
 baresip. A default run tries some places once, --all-rows every allocation
-that a step makes, SLICES phones side by side, and once more the first of
-every place with those after it failing too.
+that a step makes, SLICES phones side by side (half an hour on a machine that
+has other work, too).
 
     .../pytest test/e2e/test_memory.py --all-rows --figures F.json
     test/e2e/write_memory.py F.json
@@ -34,15 +34,14 @@ from lab.site import BACKUP, PRIMARY, TOP, Site
 from lab.wait import Timeout
 
 SITES = 1 << 16
-HEAD = struct.Struct("7Q")
+HEAD = struct.Struct("6Q")
 SIZE = HEAD.size + 4 * SITES
 
 AT_ONCE = 6
 STARTS = 16             # of a default run
 MOVES = 24              # the same, of each step
 SLICES = 6              # of a whole run
-IN_A_ROW = 8            # memory that is gone for longer
-WELL_S = 8.0            # a line must be well by then, on a busy machine too
+WELL_S = 20.0           # a line must be well by then, on a busy machine too
 
 FAST = ("sip_outbound_keepalive_timer 1", "sip_transaction_timer 1000",
         "sip_recovery_base_timer 1", "sip_recovery_max_timer 1")
@@ -69,13 +68,13 @@ class Memory:
         return struct.unpack_from("Q", self.map, 8 * i)[0]
 
     count = property(lambda self: self._get(0))
-    failed = property(lambda self: self._get(4))
-    live = property(lambda self: self._get(5))
+    failed = property(lambda self: self._get(3))
+    live = property(lambda self: self._get(4))
 
-    def fail(self, nth, site=0, n=1):
+    def fail(self, nth, site=0):
         """The nth allocation from now on fails, or the nth that comes from
-        that place, and n - 1 after it, whatever they are."""
-        struct.pack_into("3Q", self.map, 8, 0, site, n)
+        that place; 0: none does."""
+        struct.pack_into("2Q", self.map, 8, 0, site)
         struct.pack_into("Q", self.map, 8, nth)
 
     def reset(self):
@@ -232,7 +231,7 @@ def chosen(sites, most):
     return [first[i * len(first) // most] for i in range(most)]
 
 
-def starts(lab, choose, n=1, what="start"):
+def starts(lab, choose):
     """The phone is started once for every allocation that is tried."""
     place = Place(lab)
     place.start()
@@ -241,12 +240,12 @@ def starts(lab, choose, n=1, what="start"):
     assert not place.end()
     wrong, failed = [], 0
     for site, nth in choose(sites):
-        place.start(nth, site, n)
+        place.start(nth, site)
         problems = [place.recovers(PRIMARY), place.end()]
         failed += bool(place.memory.failed)
         wrong += ["aastra.so+0x%x, %d: %s" % (site, nth, p)
                   for p in problems if p]
-    figure("memory", what=what, places=len(set(sites)),
+    figure("memory", what="start", places=len(set(sites)),
            allocations=len(sites), tried=failed,
            excused=place.excused, wrong=len(wrong), said=place.excuses)
     assert not wrong, "\n".join(wrong)
@@ -352,7 +351,7 @@ class Life(Place):
         assert not problem, problem
 
 
-def lives(lab, choose, n=1, what="life"):
+def lives(lab, choose):
     """One phone lives through all steps again and again, and each time
     another allocation fails."""
     place = Life(lab)
@@ -374,8 +373,7 @@ def lives(lab, choose, n=1, what="life"):
             if not which and step not in (Life.lose, Life.come_back):
                 continue
             before = place.memory.failed
-            problem = place.attempt(step, *which[::-1],
-                                    *((n,) if which else ()))
+            problem = place.attempt(step, *which[::-1])
             failed += place.memory.failed > before
             if problem:
                 wrong.append("%s, aastra.so+0x%x, %d: %s" % (
@@ -384,7 +382,7 @@ def lives(lab, choose, n=1, what="life"):
                 if step is Life.lose:
                     place.attempt(step)
     wrong += filter(None, [place.end()])
-    figure("memory", what=what, places=len(places), allocations=total,
+    figure("memory", what="life", places=len(places), allocations=total,
            tried=failed, excused=place.excused, wrong=len(wrong),
            said=place.excuses)
     assert not wrong, "\n".join(wrong)
@@ -419,15 +417,3 @@ def test_every_start(lab, part):
 @pytest.mark.parametrize("part", range(SLICES))
 def test_every_life(lab, part):
     lives(lab, of(part))
-
-
-@pytest.mark.all_rows
-@parallel
-def test_every_start_in_a_row(lab):
-    starts(lab, lambda sites: chosen(sites, SITES), IN_A_ROW, "start, long")
-
-
-@pytest.mark.all_rows
-@parallel
-def test_every_life_in_a_row(lab):
-    lives(lab, lambda sites: chosen(sites, SITES), IN_A_ROW, "life, long")

@@ -41,7 +41,6 @@ struct ctl {
 	uint64_t count;         /**< allocations so far                     */
 	uint64_t fail_in;       /**< so many until one fails, 0: none does  */
 	uint64_t fail_site;     /**< of those that come from here, 0: all   */
-	uint64_t fail_n;        /**< how many fail from there on            */
 	uint64_t failed;        /**< how many did                           */
 	uint64_t live;          /**< allocations not freed yet              */
 	uint64_t pid;           /**< whose it is: the first with aastra.so  */
@@ -59,7 +58,6 @@ struct live {
 
 static struct ctl *ctl;
 static struct live livev[LIVE];
-static uint64_t fail_more;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread int inside;
 
@@ -279,11 +277,7 @@ static int begin(const char *what, size_t size, uint32_t *site)
 	++ctl->count;
 
 	if (ctl->fail_in && (!ctl->fail_site || ctl->fail_site == *site) &&
-	    !--ctl->fail_in)
-		fail_more = ctl->fail_n;
-
-	if (fail_more) {
-		--fail_more;
+	    !--ctl->fail_in) {
 		++ctl->failed;
 		fails = 1;
 		(void)fprintf(stderr, "memfault: number %llu, %s(%zu) for"
