@@ -10,6 +10,7 @@ import pytest
 
 from lab import bodies
 from lab.ctrl import CommandError
+from lab.site import BACKUP, PRIMARY, Site
 from test_subscriptions import patient
 
 SECRET = "secret%d"
@@ -240,6 +241,34 @@ def test_reload_moves_servers(lab):
     assert old and new.t < old[0].t
     assert len(f.aors()) == 1
     assert f.phone.exit() == 0
+
+
+def test_reload_moves_backup(lab):
+    """The backup is another one: the user agent with its AOR is made anew,
+    and the line does not end with the old one."""
+    site = Site(lab, "E2", "tcp")
+    phone = site.start()
+
+    def lose():
+        lab.primary.reject("tcp-reset", port=5060)
+        lab.primary.reset_tcp()
+        lab.until(lambda: site.service() == BACKUP, 10, "on the backup")
+
+    lose()
+    lab.primary.clear()
+    phone.cmd("aastra_probe")
+    lab.until(lambda: site.service() == PRIMARY, 20, "back")
+    other = lab.combined(lab.regb)
+    path = os.path.join(phone.dir, "config")
+    with open(path) as f:
+        cfg = f.read()
+    with open(path, "w") as f:
+        f.write(cfg.replace(lab.backup.ip, lab.regb.ip))
+    assert "changed" in phone.cmd("aastra_reload")
+    lab.until(lambda: site.service() == PRIMARY, 10, "still there")
+    lose()
+    lab.until(lambda: other.bindings("100"), 10, "on the new backup")
+    assert phone.exit() == 0
 
 
 def test_call_outlives_reload(lab):
