@@ -82,6 +82,7 @@ static struct {
 	char listen[128];       /* as configured, "" for off                */
 	char key[TOKEN_SIZE];   /* token as configured                      */
 	char token[TOKEN_SIZE]; /* in force                                 */
+	char where[600];        /* the file that it is in, "" for none      */
 	bool always;            /* needed by all                            */
 	bool said;              /* that the address cannot be had           */
 	struct sa laddr;
@@ -1037,11 +1038,11 @@ static int token_make(char *token, const char *file)
 
 
 /* The configured one, or that of a file beside baresip's config */
-static void token_choose(char *where, size_t size)
+static void token_choose(void)
 {
 	int err;
 
-	where[0] = '\0';
+	http.where[0] = '\0';
 	http.token[0] = '\0';
 	http.always = str_isset(http.key);
 
@@ -1058,18 +1059,35 @@ static void token_choose(char *where, size_t size)
 	if (aa_http_loopback(&http.laddr))
 		return;
 
-	if (re_snprintf(where, size, "%s/aastra_http_token",
-			http.conf_path) < 0) {
-		where[0] = '\0';
+	if (re_snprintf(http.where, sizeof(http.where),
+			"%s/aastra_http_token", http.conf_path) < 0) {
+		http.where[0] = '\0';
 		return;
 	}
 
-	err = token_read(http.token, where);
+	err = token_read(http.token, http.where);
 	if (err == ENOENT)
-		err = token_make(http.token, where);
+		err = token_make(http.token, http.where);
 	if (err)
 		warning("aastra: page: %s: no token (%m): only this host is"
-			" let in\n", where, err);
+			" let in\n", http.where, err);
+}
+
+
+/* Its file is gone, or has another one in it */
+static bool token_changed(void)
+{
+	char token[TOKEN_SIZE] = "";
+	bool changed;
+
+	if (!http.ts || !str_isset(http.where))
+		return false;
+
+	(void)token_read(token, http.where);
+	changed = 0 != strcmp(token, http.token);
+	OPENSSL_cleanse(token, sizeof(token));
+
+	return changed;
 }
 
 
@@ -1106,7 +1124,6 @@ static int sock_open(void)
 
 static void open_handler(void *arg)
 {
-	char where[600];
 	int err;
 	(void)arg;
 
@@ -1123,13 +1140,13 @@ static void open_handler(void *arg)
 		return;
 	}
 
-	token_choose(where, sizeof(where));
+	token_choose();
 	if (!http.seen && aa_seen_listen(&http.seen, news_handler, NULL))
 		warning("aastra: page: it will not be told what is new\n");
 	tmr_start(&http.tmr_tick, TICK_MS, tick_handler, NULL);
 
 	info("aastra: page: http://%J/%s%s\n", &http.laddr,
-	     where[0] ? ", the token is in " : "", where);
+	     http.where[0] ? ", the token is in " : "", http.where);
 }
 
 
@@ -1214,7 +1231,8 @@ void aa_http_config(const char *listen, const char *token)
 	if (http.ts)
 		news_handler(AA_NEWS_STATE, 0, NULL);
 
-	if (!str_cmp(listen, http.listen) && !str_cmp(token, http.key))
+	if (!str_cmp(listen, http.listen) && !str_cmp(token, http.key) &&
+	    !token_changed())
 		return;
 
 	str_ncpy(http.listen, listen, sizeof(http.listen));

@@ -322,6 +322,45 @@ def test_token(lab):
 
 
 @parallel
+def test_another_token(lab):
+    """Deleted, and the configuration read again: another token is made, and
+    what the old one had opened ends. Changed: that one counts."""
+    ip = lab.phone.ip
+    phone = alone(lab, "aastra_http_listen %s:8080" % ip)
+    far = Page(lab.far, ip)
+    far.wait_open()
+    path = os.path.join(phone.dir, "aastra_http_token")
+
+    def status(token):
+        return far.get("/state", headers={"Authorization": "Bearer " + token}
+                       ).status
+
+    old = open(path).read().strip()
+    assert status(old) == 200
+    phone.cmd("aastra_reload")          # it is what it was
+    assert status(old) == 200
+    with far.events(headers={"Authorization": "Bearer " + old}) as seen:
+        seen.wait_named("state")
+        os.unlink(path)
+        phone.cmd("aastra_reload")
+        lab.until(lambda: seen.ended, what="the old token's listener ends")
+    lab.until(lambda: os.path.exists(path), 5, "another file")
+    new = open(path).read().strip()
+    assert re.fullmatch("[0-9a-f]{32}", new) and new != old
+    far.wait_open()
+    assert status(new) == 200
+    assert status(old) == 401
+
+    with open(path, "w") as f:
+        f.write("horse-battery\n")
+    phone.cmd("aastra_reload")
+    lab.until(lambda: status("horse-battery") == 200, 10, "one's own")
+    assert status(new) == 401
+    assert phone.exit() == 0
+
+
+
+@parallel
 def test_guesses(lab):
     """So many wrong tokens a second and no more, also of somebody who hangs
     up at once and comes again."""
