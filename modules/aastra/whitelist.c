@@ -12,16 +12,35 @@
 #include "whitelist.h"
 
 
-/* An account that is no line: the key does not concern it */
+/*
+ * An account that is no line: the key does not concern it.  As baresip does,
+ * the user of the Contact is looked for first, and then that of the account:
+ * whoever knows no more than the phone's address calls that one.
+ */
 static bool is_other_account(const struct aa_phone *phone,
-			     const struct pl *cuser)
+			     const struct pl *user)
 {
 	struct le *le;
 
 	for (le = list_head(uag_list()); le; le = le->next) {
 		struct ua *ua = le->data;
 
-		if (!pl_strcasecmp(cuser, ua_local_cuser(ua)))
+		if (!pl_strcasecmp(user, ua_local_cuser(ua)))
+			return !aa_line_find_ua(phone, ua);
+	}
+
+	/* one that cannot be seen */
+	for (le = list_head(&phone->linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		if (aa_account_has_cuser(line->acc, user))
+			return false;
+	}
+
+	for (le = list_head(uag_list()); le; le = le->next) {
+		struct ua *ua = le->data;
+
+		if (!pl_casecmp(user, &account_luri(ua_account(ua))->user))
 			return !aa_line_find_ua(phone, ua);
 	}
 

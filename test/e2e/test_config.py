@@ -386,6 +386,28 @@ def test_whitelist(lab, on):
     assert f.phone.exit() == 0
 
 
+def test_whitelist_is_for_lines(lab):
+    """An account that is no line, such as that for a door which knows the
+    phone's address alone, is called by anybody; a line is not, whichever of
+    its names the caller takes."""
+    ip = lab.phone.ip
+    server = lab.combined(lab.primary)
+    phone = lab.baresip(
+        [lab.account(via=lab.primary), "<sip:door@%s>;regint=0" % ip],
+        aastra=True, config=[
+            "sip_line1_backup_outbound_proxy " + lab.backup.ip,
+            "sip_whitelist 1", "sip_listen 0.0.0.0:5070"])
+    lab.until(lambda: server.bindings("100"), 10, "registered")
+    far = lab.baresip("<sip:200@%s>;regint=0" % lab.far.ip, host=lab.far)
+    for user, status in ("door", 180), ("100", 403):
+        t = lab.now()
+        far.dial("sip:%s@%s:5070" % (user, ip))
+        lab.wire.wait_sip("INVITE", status=status, src="phone", dst="far",
+                          after=t)
+        far.hangup()
+    assert phone.exit() == 0
+
+
 def test_register_says_who_it_is(lab):
     """`sip send mac` and `sip send line`: headers of every REGISTER, also of
     the one that takes the binding back."""
