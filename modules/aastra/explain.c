@@ -165,6 +165,7 @@ static int print_why(struct re_printf *pf, const struct aa_line *line,
 static int print_cause(struct re_printf *pf, const struct aa_line *line)
 {
 	const struct aa_journal_entry *e = NULL, *cause = NULL;
+	const uint64_t now = aa_wall_ms();
 	uint64_t age;
 
 	while ((e = aa_journal_next(line->phone->jnl, line->cfg.line, e))) {
@@ -179,7 +180,8 @@ static int print_cause(struct re_printf *pf, const struct aa_line *line)
 		return re_hprintf(pf, "  it has not moved as far as the"
 				  " history goes\n");
 
-	age = aa_wall_ms() - cause->time;
+	/* the clock may have been put back since, or not be set yet */
+	age = now > cause->time ? now - cause->time : 0;
 
 	return re_hprintf(pf, "  latest: %s to %s %H ago, %u ms%s%s%s%s%s\n",
 			  aa_journal_event_name(cause->event), cause->to,

@@ -345,6 +345,25 @@ def test_history_over_a_restart(lab):
         assert phone.exit() == 0
 
 
+@parallel
+def test_clock_put_back(lab):
+    """What happened before the clock was put back, or before it was set at
+    the start, is not an age of the universe ago."""
+    site = Site(lab, "E3")
+    phone = site.start()
+    assert phone.exit() == 0
+    with open(history_file(phone), "w") as f:
+        f.write("# aastra.so: history, version 1\n"
+                "7 %d 1 failback 5 0 1\tbackup\tprimary\tanswers\tOPTIONS"
+                "\tx\n# end 1\n" % ((time.time() + 86400) * 1000))
+    phone.start()
+    site.wait_on(PRIMARY)
+    assert entries(phone)[0]["seq"] == 7
+    told = phone.cmd("aastra_explain 1")
+    assert "latest: failback to primary 0s ago, 5 ms: answers" in told, told
+    assert phone.exit() == 0
+
+
 # ---- listeners ------------------------------------------------------------------
 
 
