@@ -23,7 +23,8 @@ enum {
 	UNANSWERED_MS = 500,    /* RFC 3261 T1: then it is retransmitted    */
 	WAIT_MS       = 4000,   /* for the line to move, on top of its
 				   transaction timer                        */
-	CALLS_MAX     = 32
+	CALLS_MAX     = 32,
+	ERRORS        = 134     /* errno of Linux, one more than the last   */
 };
 
 
@@ -130,11 +131,24 @@ void aa_callmove_offer(struct aa_line *line, struct ua *ua, struct call *call)
 }
 
 
-/* Digits first: a response of some server.  Else no server answered. */
+/*
+ * No server answered: then baresip's reason is what libre's %m prints for an
+ * error.  A response begins with its code; everything else is somebody's who
+ * hung up (in words that differ between versions, or words of his own), or a
+ * fault of the phone's.
+ */
 static bool is_transport_failure(const char *reason)
 {
-	return str_isset(reason) && !(reason[0] >= '0' && reason[0] <= '9') &&
-		0 != str_casecmp(reason, "Connection reset by user");
+	char buf[128];          /* as large as baresip's                    */
+	int err;
+
+	for (err = 1; err < ERRORS; err++) {
+		if (re_snprintf(buf, sizeof(buf), "%m", err) > 0 &&
+		    0 == str_cmp(buf, reason))
+			return true;
+	}
+
+	return false;
 }
 
 
