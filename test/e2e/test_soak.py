@@ -29,6 +29,7 @@ WARM = 6                # rounds, and part of the time, before the first look
 WARM_PART = 0.1         # at what it uses
 GROWTH_KB = 1536        # a round of a leak is small, but there are many
 CALLS = 4               # every so many rounds there is a call
+CALM_S = 4.5            # before it; the transaction timer is 4 s
 GAP_S = 25.0            # without a live binding; seen late on a busy machine
 BINDINGS = 4            # at a time: the old, the new, and what a crash of an
                         # edge made the phone leave before
@@ -58,10 +59,10 @@ def settled(w):
 
 
 def calm(w):
-    """Settled, and no failure is on its way: one of before would be seen
-    within a keep-alive interval and a transaction timer."""
+    """Settled, and no failure is on its way: a request that a fault of before
+    has swallowed is given up within the transaction timer."""
     begin = w.lab.now()
-    while w.lab.now() < begin + 2.0:
+    while w.lab.now() < begin + CALM_S:
         if not settled(w):
             return False
         time.sleep(0.1)

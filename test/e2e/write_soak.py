@@ -43,7 +43,8 @@ def main():
             "| | |", "|---|---|"]
     text += ["| %s | %s |" % (name, value.format(**x))
              for name, value in ROWS]
-    text += ["", "%s, commit %s, keep-alive and transaction timer 1 s, a busy "
+    text += ["", "%s, commit %s, refreshed every 10 s, recovery timers 1 and "
+             "2 s, all else as by default (transaction timer 4 s), a busy "
              "machine of two cores." % (
                  time.strftime("%Y-%m-%d", time.gmtime()),
                  commit())]
