@@ -5,13 +5,14 @@ import statistics
 
 import pytest
 
+from lab.pace import slack
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import (BACKUP, FAST, FOUND_S, KEEPALIVE_S, PRIMARY,
                       TRANSACTION_MS, Site, contact, param)
 
 ROWS = ("E3", "E2")
 TRANSPORTS = ("tcp", "udp")
-SLACK_S = 0.5           # on top of the timers, for finding a fault
+SLACK_S = slack(0.5)    # on top of the timers, for finding a fault
 AT_ONCE_S = 0.5         # for what is seen without any timer
 HOME_S = 4.0            # to be back: a probe each second, and one time-out
 

@@ -12,10 +12,11 @@ import pytest
 
 from helpers_rows import (BACKUP, PRIMARY, ROWS, TRANSPORTS, Row, cells)
 from lab.figures import figure
+from lab.pace import slack
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 
 AT_ONCE = 5             # nearly all of it is waiting
-SLACK_S = 0.6
+SLACK_S = slack(0.6)
 AT_ONCE_S = 1.0         # for what is seen without any timer
 HOME_S = 10
 

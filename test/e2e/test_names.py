@@ -7,6 +7,7 @@ import pytest
 
 from lab.dns import Dns
 from lab.lab import DOMAIN
+from lab.pace import slack
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import FAST, TRANSACTION_MS, live
 from lab.wait import never
@@ -15,7 +16,7 @@ NAME = "edge.example.com"
 SRV = {"udp": "_sip._udp." + NAME, "tcp": "_sip._tcp." + NAME,
        "tls": "_sips._tcp." + NAME}
 TRANSACTION_S = TRANSACTION_MS / 1000
-SLACK_S = 0.5
+SLACK_S = slack(0.5)
 
 
 def slow(ms):

@@ -12,9 +12,10 @@ from helpers_rows import (AXES, BACKUP, HOSTS, IPS, KEEPALIVE_S, PRIMARY,
                           cells)
 from lab import Timeout
 from lab.figures import figure
+from lab.pace import slack
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 
-SLACK_S = 0.6           # two cores, several labs at once
+SLACK_S = slack(0.6)    # two cores, several labs at once
 AT_ONCE = 5
 FAULTS = ("killed", "hung")
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 
+from .pace import slack
 from .wait import Timeout
 
 
@@ -110,7 +111,7 @@ class Ctrl:
         data = json.dumps(msg).encode()
         with self._send_lock:
             self._sock.sendall(b"%d:%s," % (len(data), data))
-        end = time.monotonic() + timeout
+        end = time.monotonic() + slack(timeout)
         with self._news:
             while token not in self._replies:
                 left = end - time.monotonic()
@@ -134,7 +135,7 @@ class Ctrl:
     def wait_event(self, type=None, timeout=5.0, after=0.0, match=None,
                    **fields):
         """Wait for the first event that fits (already seen ones count)."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + slack(timeout)
         with self._news:
             while True:
                 for e in self.events:
@@ -152,7 +153,7 @@ class Ctrl:
 
 def _connect(port, timeout, alive):
     """Connect as soon as baresip listens."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + slack(timeout)
     while True:
         try:
             return socket.create_connection(("127.0.0.1", port), 2)

@@ -2,6 +2,8 @@
 
 import time
 
+from .pace import slack
+
 
 class Timeout(AssertionError):
     """A state did not come in time."""
@@ -13,6 +15,7 @@ def until(fn, timeout=5.0, what="", every=0.02):
     The error of a timeout says what was waited for and the last value (or
     exception) that fn gave.
     """
+    timeout = slack(timeout)
     end = time.monotonic() + timeout
     while True:
         error = None

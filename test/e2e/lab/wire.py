@@ -15,6 +15,7 @@ import threading
 import time
 
 from .netns import in_netns
+from .pace import slack
 from .wait import Timeout
 
 _SO_TIMESTAMPNS = 35
@@ -441,7 +442,7 @@ class Wire:
 
         w.wait(lambda: w.sip("REGISTER", status=200, dst="phone"))
         """
-        end = time.monotonic() + timeout
+        end = time.monotonic() + slack(timeout)
         while True:
             with self._news:
                 seen = len(self.events)
@@ -468,7 +469,7 @@ class Wire:
 
     def settle(self, quiet=0.05, timeout=5.0):
         """Wait until nothing new was seen for so many seconds."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + slack(timeout)
         while time.monotonic() < end:
             with self._news:
                 seen = len(self.events)
