@@ -824,7 +824,7 @@ void aa_binding_farewell(struct aa_binding *b)
 	struct uri hop;
 	struct pl pl;
 
-	if (!b || !b->ok || !b->contact)
+	if (!b || !b->sent || !b->contact)
 		return;
 
 	aa_binding_halt(b);
@@ -845,7 +845,8 @@ void aa_binding_farewell(struct aa_binding *b)
 			   b->instance ? b->instance : "",
 			   b->instance ? ">\";reg-id=" : "",
 			   b->instance ? regid : "");
-	b->ok = false;
+	b->ok   = false;
+	b->sent = false;
 }
 
 

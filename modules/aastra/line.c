@@ -1126,6 +1126,7 @@ static void penalize(struct aa_path *path, uint32_t retry_after)
 
 	++pen->failures;
 	pen->until  = aa_now_ms() + wait;
+	pen->asked  = aa_now_ms() + (uint64_t)retry_after * 1000;
 	pen->silent = path->transport_error;
 	str_ncpy(pen->reason, path->reason, sizeof(pen->reason));
 }
@@ -1355,10 +1356,12 @@ static void leaving_step(struct aa_line *line, struct aa_path *path)
 		return;
 	}
 
-	/* also where its own server would not take the farewell */
+	/* also where its own server would not take the farewell; and over one
+	   that refuses to register: it may be what is behind it that does,
+	   and is not what this goes to */
 	if ((!works || path->farewells) && !path->cleared &&
 	    now >= path->clear_at && aa_line_registered(line) &&
-	    path_penalty(line->cur)->until <= now) {
+	    path_penalty(line->cur)->asked <= now) {
 		if (!farewell_may(line, path->clears)) {
 			path->clear_at = now + BUDGET_MS;
 			return;
@@ -2997,6 +3000,7 @@ void aa_line_probe(struct aa_line *line)
 					     (enum aa_rank)rank);
 
 			line->pen[role][rank].until = 0;
+			line->pen[role][rank].asked = 0;
 			if (aa_flow_state(flow) == AA_FLOW_DOWN)
 				aa_flow_probe(flow);
 		}
@@ -3203,15 +3207,82 @@ static void farewell_flow_handler(struct aa_flow *flow, void *arg)
 }
 
 
-static void farewell_send(struct aa_line *line, struct aa_path *path)
+/* Who ends later has the flow for itself, or shares it with who does, too */
+static struct aa_flow_user *farewell_user(struct aa_line *line,
+					  const struct aa_flow *flow,
+					  struct farewell *fw)
 {
-	struct farewell *fw;
-	int role, rank, err;
+	const struct le *le;
+	int role, rank;
 
-	/* a REGISTER leaves with the first check of a new connection: it may be
-	   heard although nothing said yet that the flow works */
-	if (!path || !aa_binding_maybe(path->b) ||
-	    aa_flow_state(path->flow) == AA_FLOW_DOWN)
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow_user *user = line->user[role][rank];
+
+			if (!user || aa_flow_user_flow(user) != flow)
+				continue;
+
+			aa_flow_user_take(user, farewell_flow_handler, fw);
+			line->user[role][rank] = NULL;
+			return user;
+		}
+	}
+
+	for (le = list_head(&line->phone->farewelll); le; le = le->next) {
+		const struct farewell *other = le->data;
+
+		if (aa_flow_user_flow(other->user) == flow)
+			return mem_ref(other->user);
+	}
+
+	return NULL;
+}
+
+
+/*
+ * The way to a path's registrar: its own, or where that is dead, the one that
+ * the line is registered over, if a registrar that both share has not been
+ * told already.
+ *
+ * A REGISTER leaves with the first check of a new connection: it may be heard
+ * although nothing said yet that the flow works.
+ */
+static const struct aa_path *farewell_way(const struct aa_path *path,
+					  const struct aa_path *detour)
+{
+	if (!path || !path->b || (!path->owed && !aa_binding_maybe(path->b)))
+		return NULL;
+
+	if (aa_flow_state(path->flow) != AA_FLOW_DOWN)
+		return path;
+
+	return path->cleared ? NULL : detour;
+}
+
+
+/* What a line that ends can reach other registrars over */
+static const struct aa_path *detour_of(const struct aa_line *line)
+{
+	return path_serves(line->cur) ? line->cur :
+		path_serves(line->second) ? line->second : NULL;
+}
+
+
+/* Is its farewell under way already, and there? */
+static bool leaving_over(const struct aa_path *path, const struct aa_path *way)
+{
+	return aa_binding_leaving(path->b) && path->over_own == (path == way);
+}
+
+
+static void farewell_send(struct aa_line *line, struct aa_path *path,
+			  const struct aa_path *detour)
+{
+	const struct aa_path *way = farewell_way(path, detour);
+	struct farewell *fw;
+	int err;
+
+	if (!way)
 		return;
 
 	fw = mem_zalloc(sizeof(*fw), farewell_destructor);
@@ -3221,24 +3292,18 @@ static void farewell_send(struct aa_line *line, struct aa_path *path)
 	if (aa_account_auth(line->acc, &fw->authuser, &fw->authpass))
 		goto out;
 
-	/* the flow is needed a little longer than its line */
-	for (role=0; role<AA_ROLE_COUNT; role++) {
-		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
-			struct aa_flow_user *user = line->user[role][rank];
-
-			if (!fw->user && user &&
-			    aa_flow_user_flow(user) == path->flow) {
-				aa_flow_user_take(user,
-						  farewell_flow_handler, fw);
-				fw->user = user;
-				line->user[role][rank] = NULL;
-			}
-		}
+	if (!leaving_over(path, way)) {
+		aa_binding_halt(path->b);
+		err = hop_over(way->line, path->b, way);
+		if (err)
+			goto out;
 	}
 
-	fw->sip = mem_ref(uag_sip());
-	fw->b   = path->b;
-	path->b = NULL;
+	/* the flow is needed a little longer than its line */
+	fw->user = farewell_user(line, way->flow, fw);
+	fw->sip  = mem_ref(uag_sip());
+	fw->b    = path->b;
+	path->b  = NULL;
 	aa_binding_owner_set(fw->b, farewell_auth, farewell_handler, fw);
 
 	fw->sent_at = aa_now_ms();
@@ -3247,7 +3312,7 @@ static void farewell_send(struct aa_line *line, struct aa_path *path)
 	if (err)
 		goto out;
 	if (fw->stream && fw->user)
-		aa_tmr_start(&fw->tmr_again, doubt_ms(path->flow),
+		aa_tmr_start(&fw->tmr_again, doubt_ms(way->flow),
 			     farewell_doubt, fw);
 
 	list_append(&line->phone->farewelll, &fw->le, fw);
@@ -3303,7 +3368,7 @@ static void connections_forget(struct aa_line *line)
 
 
 /* Unregister what is registered, and let go of all but the account */
-static void part(struct aa_line *line)
+static void part(struct aa_line *line, const struct aa_path *detour)
 {
 	struct le *le;
 
@@ -3312,12 +3377,48 @@ static void part(struct aa_line *line)
 
 	aa_subs_end(line->subs, &line->phone->farewelll);
 	line->subs = NULL;
-	farewell_send(line, line->cur);
-	farewell_send(line, line->next);
-	farewell_send(line, line->second);
+	farewell_send(line, line->cur, detour);
+	farewell_send(line, line->next, detour);
+	farewell_send(line, line->second, detour);
 	for (le = list_head(&line->leavel); le; le = le->next)
-		farewell_send(line, le->data);
+		farewell_send(line, le->data, detour);
 	flows_linger(line);
+}
+
+
+/* Whoever may see the digest answers of one may see those of the other */
+static bool same_credentials(const struct aa_account *a,
+			     const struct aa_account *b)
+{
+	char *user[2] = {NULL, NULL}, *pass[2] = {NULL, NULL};
+	bool same;
+
+	if (a == b)
+		return true;
+
+	same = !aa_account_auth(a, &user[0], &pass[0]) &&
+		!aa_account_auth(b, &user[1], &pass[1]) &&
+		0 == str_cmp(user[0], user[1]) &&
+		0 == str_cmp(pass[0], pass[1]);
+
+	mem_deref(user[0]);
+	mem_deref(user[1]);
+	mem_deref(pass[0]);
+	mem_deref(pass[1]);
+
+	return same;
+}
+
+
+/* The old settings may be those of a server that is dead: where the new one
+   leads to the same registrar, or shares its data, it takes the farewell */
+static const struct aa_path *old_detour(const struct aa_line *line,
+					const struct aa_line *old)
+{
+	const struct aa_path *detour = detour_of(old);
+
+	return detour || !same_credentials(old->acc, line->acc) ? detour
+		: detour_of(line);
 }
 
 
@@ -3332,7 +3433,7 @@ static void old_end(struct aa_line *line)
 
 	line->old = NULL;
 	old_end(old);
-	part(old);
+	part(old, old_detour(line, old));
 
 	acc = old->acc;
 	old->acc = NULL;
@@ -3415,12 +3516,27 @@ void aa_line_end(struct aa_line *line, const struct ua *dying)
 		return;
 
 	old_end(line);
-	part(line);
+	part(line, detour_of(line));
 
 	acc = line->acc;
 	line->acc = NULL;
 	aa_account_end(acc, dying);
 	mem_deref(line);
+}
+
+
+/* The same, for a module that is unloaded: nobody waits for an answer */
+static void farewell_drop(struct aa_path *path, const struct aa_path *detour)
+{
+	const struct aa_path *way = farewell_way(path, detour);
+
+	/* baresip registers anew what it had registered itself */
+	if (!way || path->plain)
+		return;
+
+	aa_binding_halt(path->b);
+	if (!hop_over(way->line, path->b, way))
+		aa_binding_farewell(path->b);
 }
 
 
@@ -3431,7 +3547,9 @@ void aa_line_end(struct aa_line *line, const struct ua *dying)
  */
 void aa_line_release(struct aa_line *line)
 {
+	const struct aa_path *detour;
 	struct aa_account *acc;
+	struct le *le;
 
 	if (!line || line->ended)
 		return;
@@ -3441,10 +3559,12 @@ void aa_line_release(struct aa_line *line)
 
 	aa_subs_end(line->subs, NULL);
 	line->subs = NULL;
-	if (line->cur && path_works(line->cur))
-		aa_binding_farewell(line->cur->b);
-	if (line->second && path_works(line->second))
-		aa_binding_farewell(line->second->b);
+	detour = detour_of(line);
+	farewell_drop(line->cur, detour);
+	farewell_drop(line->next, detour);
+	farewell_drop(line->second, detour);
+	for (le = list_head(&line->leavel); le; le = le->next)
+		farewell_drop(le->data, detour);
 	connections_forget(line);
 
 	acc = line->acc;

@@ -96,6 +96,7 @@ struct aa_path {
 /** Why a server is not used although its flow may be up */
 struct aa_penalty {
 	uint64_t until;         /**< aa_now_ms()                            */
+	uint64_t asked;         /**< the same, as the server itself wants   */
 	bool silent;            /**< it did not answer                      */
 	uint32_t failures;
 	char reason[160];

@@ -14,6 +14,7 @@ from lab.site import BACKUP, PRIMARY, Site
 from test_subscriptions import patient
 
 SECRET = "secret%d"
+DOMAIN = "pbx.example.com"
 
 
 def text(**keys):
@@ -27,13 +28,14 @@ class Files:
     combined proxy and registrar that knows them."""
 
     def __init__(self, lab, cfg, accounts=(), config=(), presence=False,
-                 **kw):
+                 server=None, **kw):
         self.lab = lab
-        self.server = lab.combined(lab.primary, start=False, **(
+        self.server = server or lab.combined(lab.primary, start=False, **(
             {"PRESENCE_DB": True} if presence else {}))
         if presence:
             patient(self.server, lab.dir)
-        self.server.start()
+        if not server:
+            self.server.start()
         self.phone = lab.baresip(list(accounts), aastra=True, start=False,
                                  config=["aastra_cfg_path phonecfg",
                                          *config], **kw)
@@ -269,6 +271,29 @@ def test_reload_moves_backup(lab):
     lose()
     lab.until(lambda: other.bindings("100"), 10, "on the new backup")
     assert phone.exit() == 0
+
+
+def test_reload_away_from_a_dead_server(lab):
+    """The edge is dead, and the files name another one: the registrar that
+    both lead to is told over the new one that the old way is no more."""
+    primary, _, reg = lab.edge_pair()
+    keys = dict(outbound_support=1, outbound_keepalive_timer=1)
+
+    def cfg(edge):
+        return text(**keys) + line(1, DOMAIN, password=SECRET % 100,
+                                   outbound_proxy=edge.ip)
+
+    f = Files(lab, cfg(lab.primary), server=reg)
+    f.registered(100)
+    primary.kill()
+    lab.until(lambda: not f.phone.state(1)["registered"], 8, "seen")
+    f.write(cfg(lab.backup))
+    assert "outbound proxy" in f.reload()
+    lab.until(lambda: [lab.backup.ip in b["path"] for b in
+                       reg.bindings("100")] == [True], 5,
+              "registered over the other one, and no more")
+    assert f.phone.exit() == 0
+    lab.until(lambda: not reg.bindings("100"), 3, "nothing is left")
 
 
 def test_call_outlives_reload(lab):

@@ -302,11 +302,13 @@ def test_crash_on_a_later_reg_id(lab):
 class Forgetful:
     """A registrar that keeps what it is told, by the URI of its Contact, and
     lists that in each answer. It may lose the connection of what baresip
-    itself registers, before that has its answer."""
+    itself registers, before that has its answer, or may answer nothing that
+    registers."""
 
     def __init__(self):
         self.table = {}
         self.loses = False
+        self.silent = False
 
     def __call__(self, r):
         if r.method != "REGISTER":
@@ -315,12 +317,30 @@ class Forgetful:
         self.table.pop(uri, None)
         if r.expires:
             self.table[uri] = r.header("contact")
+            if self.silent:
+                return None
         if r.expires and ";flow=" not in uri and self.loses:
             self.loses = False
             r.send.__self__.shutdown(socket.SHUT_RDWR)
             return None
         return r.answer(200, "OK", *("Contact: " + x for x in
                                      self.table.values()))
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_unloaded_while_it_registers(lab, transport):
+    """The module is unloaded while its first REGISTER waits for the answer:
+    the registrar has the binding, and is told that it is no more."""
+    reg = Forgetful()
+    reg.silent = True
+    phone, _ = phone_of(lab, [reg, reg], transport,
+                        ["sip_transaction_timer 64000"])
+    lab.until(lambda: reg.table, 8, "a binding")
+    (uri,) = reg.table
+    assert ";flow=" in uri
+    phone.cmd("rmmod aastra")
+    lab.until(lambda: uri not in reg.table, 4, "it is taken back")
+    lab.never(lambda: uri in reg.table, 1, "it is there again")
 
 
 def test_plain_binding_is_not_left(lab):

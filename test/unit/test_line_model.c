@@ -19,6 +19,10 @@
  * 2 it is registered twice where it can be, and does not take away the last of
  * that itself.
  *
+ * A story ends in one of four ways: everything works again and comes to rest
+ * before the line ends or the module goes, or they do so as things are.  What
+ * the phone can reach then has none of its bindings left.
+ *
  * Three kinds of episodes: all ways from one state of the servers to another,
  * for each topology, on UDP and TCP, with outbound and without (--walks: how
  * many times); a mind that changes while everything works (as often); and
@@ -71,6 +75,7 @@ enum {
 	STORES      = 2,
 	RECORDS     = 64,
 	LINES       = 3,
+	PARTING     = 32,       /* bindings of lines that end               */
 	ACTIONS     = 80,
 	ANSWERED    = 128,      /* requests that servers remember           */
 	T1          = 500,      /* RFC 3261 17.1.2.2                        */
@@ -232,6 +237,15 @@ struct record {
 	uint64_t left_since;    /* could be removed, and is not             */
 };
 
+/** How a story ends */
+enum ending {
+	ENDS_WELL = 0,          /* all works, everything is at rest, end    */
+	ENDS_WELL_TOO,
+	ENDS_AT_ONCE,           /* the line ends as things are              */
+	UNLOADED_AT_ONCE,       /* the module goes, as things are           */
+	ENDINGS
+};
+
 /** Which servers there are */
 struct topology {
 	const char *name;
@@ -316,6 +330,9 @@ static struct {
 	unsigned bindings;
 	unsigned boots;
 	struct resp rx;         /* what is being handed up                  */
+	enum ending ending;
+	unsigned partingv[PARTING]; /* bindings that a farewell can reach   */
+	unsigned parting;
 	uint64_t ok_since[AA_RANK_COUNT];
 	uint64_t changed_at;
 	uint64_t fault_at;      /* something failed, or seemed to; 0: never */
@@ -1496,15 +1513,16 @@ uint32_t aa_flow_rtt(const struct aa_flow *flow)
 
 bool aa_conn_unheard(const struct aa_conn *conn)
 {
-	(void)conn;
-
-	return false;
+	return !conn || conn->fd < 0 || !w.hostv[conn->fd].conn.active ||
+		w.hostv[conn->fd].conn.q.head;
 }
 
 
 void aa_conn_close(struct aa_conn *conn, bool abort)
 {
 	(void)abort;
+	if (conn && conn->fd >= 0)
+		conn_abort(conn->fd);
 	aa_conn_init(conn);
 }
 
@@ -1513,14 +1531,6 @@ void aa_binding_conn_set(struct aa_binding *b, struct aa_conn *conn)
 {
 	(void)b;
 	(void)conn;
-}
-
-
-static void conn_close(struct aa_conn *conn, int host)
-{
-	if (conn->fd >= 0)
-		conn_abort(host);
-	aa_conn_init(conn);
 }
 
 
@@ -1534,7 +1544,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 
 	flow_stop(flow);
 	if (flow->route == NOBODY)
-		conn_close(&flow->conn, flow->host);
+		aa_conn_close(&flow->conn, true);
 
 	flow->successes = 0;
 	str_ncpy(flow->reason, reason, sizeof(flow->reason));
@@ -1850,7 +1860,7 @@ void aa_flow_want(struct aa_flow_user *user, bool want)
 
 	flow_stop(flow);
 	if (flow->keep && flow->route == NOBODY)
-		conn_close(&flow->conn, flow->host);
+		aa_conn_close(&flow->conn, true);
 	flow_state_set(flow, AA_FLOW_IDLE);
 }
 
@@ -2438,15 +2448,30 @@ void aa_binding_halt(struct aa_binding *b)
 }
 
 
+static void nobody_waits(const struct resp *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+}
+
+
 void aa_binding_farewell(struct aa_binding *b)
 {
-	if (!b || !b->ok)
+	if (!b || !b->sent)
 		return;
 
 	aa_binding_halt(b);
 	b->leaving = true;
 	(void)binding_request(b);
-	b->ok = false;
+
+	/* libre's own from now on */
+	if (b->req) {
+		b->req->reqp = NULL;
+		b->req->h    = nobody_waits;
+		b->req       = NULL;
+	}
+	b->ok   = false;
+	b->sent = false;
 }
 
 
@@ -3224,8 +3249,11 @@ static bool removable(const struct record *rec, const struct aa_line *line,
 	if (w.link_down)
 		return false;
 
+	/* who asks to be left alone is */
 	if (!rec->late && cur && aa_line_registered(line) &&
-	    cur->store == rec->store && leads(cur->hop, rec->target))
+	    cur->store == rec->store && leads(cur->hop, rec->target) &&
+	    line->pen[route_role()][line->cur->use[route_role()]].asked <=
+	    vclock.now)
 		return true;
 
 	if (!leads(rec->hop, rec->target) ||
@@ -3830,6 +3858,7 @@ static void world_open(const struct setup *s, uint64_t seed, bool verbose)
 	chance[WORLD] = seed;
 	w.set         = *s;
 	w.verbose     = verbose;
+	w.ending      = (enum ending)(seed % ENDINGS);
 	str_ncpy(w.phone.uuid, "model", sizeof(w.phone.uuid));
 	for (i=0; i<HOSTS; i++)
 		w.hostv[i].nat = 1;
@@ -4233,11 +4262,110 @@ static void check_nothing_left(void)
 }
 
 
-/* The end of all stories: everything works, then the lines end */
+/* What the server has forgotten shows when something is sent, and there is
+   nobody who would send it again */
+static bool forgotten(int hop)
+{
+	const struct host *h = &w.hostv[hop];
+
+	return h->conn.active && h->conn.up && h->conn.epoch != h->epoch;
+}
+
+
+/* What is registered, and what is on its way to be */
+static void expect_gone(const struct aa_line *line, const struct aa_path *path)
+{
+	const struct record *rec = path ? record_of(path) : NULL;
+	const struct record *cur = record_of(line->cur);
+	int hop, target;
+
+	if (!path || !aa_binding_maybe(path->b) || (rec && rec->late) ||
+	    w.link_down || w.parting >= PARTING)
+		return;
+
+	target = rec ? rec->target : path->b->target;
+	if (aa_flow_state(path->flow) != AA_FLOW_DOWN)
+		hop = rec ? rec->hop : flow_hop(path->flow);
+	else if (rec && cur && aa_line_registered(line) &&
+		 cur->store == rec->store)
+		hop = cur->hop;
+	else
+		return;
+
+	if (leads(hop, target) &&
+	    !(w.ending == UNLOADED_AT_ONCE && forgotten(hop)))
+		w.partingv[w.parting++] = owner_of(path);
+}
+
+
+/* What a line that ends now can take back; a nonce that is too old costs a
+   module that is unloaded its only try */
+static void expect_all_gone(bool release)
+{
+	unsigned i;
+
+	if (w.set.loss || w.set.overtake || (release && w.set.auth))
+		return;
+
+	for (i=0; i<w.set.lines; i++) {
+		const struct aa_line *line = w.watchv[i].line;
+		const struct le *le;
+
+		expect_gone(line, line->cur);
+		expect_gone(line, line->next);
+		expect_gone(line, line->second);
+		for (le = list_head(&line->leavel); le; le = le->next)
+			expect_gone(line, le->data);
+	}
+}
+
+
+static void check_all_gone(void)
+{
+	unsigned i;
+	size_t k;
+
+	for (i=0; i<w.parting; i++) {
+		for (k=0; k<RECORDS; k++) {
+			const struct record *rec = &w.recordv[k];
+
+			if (rec->used && rec->owner == w.partingv[i])
+				broken("end", "line %u has ended, and its"
+				       " binding is still at h%d by h%d,"
+				       " reg-id %u", rec->line, rec->reg,
+				       rec->hop, rec->regid);
+		}
+	}
+}
+
+
+/* The line ends as things are */
+static void finale_at_once(void)
+{
+	const bool release = w.ending == UNLOADED_AT_ONCE;
+
+	say("-- %s", release ? "unloaded" : "ends");
+	expect_all_gone(release);
+	lines_end(release);
+	clock_run(vclock.now + FAREWELL + 500 + 8ull * w.set.latency);
+	check_all_gone();
+	if (!w.bad[0])
+		clock_run(vclock.now + MINUTE);
+	if (!w.bad[0] && w.phone.farewelll.head)
+		broken("end", "a farewell does not end");
+}
+
+
+/* The end of all other stories: everything works, then the lines end */
 static void finale(void)
 {
 	const struct action all_work = {ALL_WORK, 0, 0, 0};
 	unsigned i;
+
+	if (w.ending >= ENDS_AT_ONCE) {
+		finale_at_once();
+		return;
+	}
 
 	for (i=0; i<w.set.lines && !w.bad[0]; i++) {
 		const struct action automatic = {MODE, i, AA_MODE_AUTO, 0};
@@ -4648,6 +4776,34 @@ static void test_minds(void **state)
 }
 
 
+/* ---- what was found once, by other seeds than those of each day */
+
+
+static void test_stories(void **state)
+{
+	/* a second path whose edge dies while the registrar of the path in
+	   force refuses: the edge of that one leads to the other registrar */
+	static const struct setup refused = {
+		.topo = &topologyv[5], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .shared = true, .strict = true,
+		.standby = 2, .lines = 1, .keepalive = 25,
+		.transaction = 500, .base = 30, .max = 30, .successes = 1,
+		.period = 120, .renewal = 15, .retry = 30
+	};
+	static const struct action refusedv[] = {
+		{WAIT, 0, 0, 60000},
+		{HOST, 1, REFUSES, 0}, {HOST, 4, REFUSES, 52000}
+	};
+	struct action v[ACTIONS];
+	struct setup s = refused;
+	(void)state;
+
+	memcpy(v, refusedv, sizeof(refusedv));
+	if (tell_if_broken(&s, v, ARRAY_SIZE(refusedv), ENDS_WELL))
+		fail_msg("broken: %s: %s", w.what, w.bad);
+}
+
+
 static void report(void)
 {
 	print_message("%llu steps, %llu episodes, %llu times at rest, %llu"
@@ -4700,6 +4856,7 @@ static bool options(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest testv[] = {
+		cmocka_unit_test(test_stories),
 		cmocka_unit_test(test_walks),
 		cmocka_unit_test(test_minds),
 		cmocka_unit_test(test_random),
