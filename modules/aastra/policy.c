@@ -126,6 +126,30 @@ static enum aa_rank choose_auto(const struct aa_policy_in *in,
 }
 
 
+/*
+ * What an operator chose.  Where proxy and registrar are chosen apart, one
+ * that is dead does not keep the other from going there: it follows when it
+ * answers.
+ */
+static enum aa_rank choose_held(const struct aa_policy_in *in,
+				enum aa_role axis, enum aa_rank held,
+				enum aa_why *why)
+{
+	const enum aa_rank current = in->current[axis];
+
+	*why = AA_WHY_HELD;
+
+	if (in->scenario != AA_SCENARIO_PROXY_REGISTRAR ||
+	    current == AA_RANK_NONE || current == held ||
+	    in->avail[axis][held] != AA_AVAIL_DOWN)
+		return held;
+
+	*why = AA_WHY_HELD_DOWN;
+
+	return current;
+}
+
+
 static enum aa_rank choose(const struct aa_policy_in *in, enum aa_role axis,
 			   enum aa_why *why)
 {
@@ -133,15 +157,13 @@ static enum aa_rank choose(const struct aa_policy_in *in, enum aa_role axis,
 	if (!can_move(in, axis))
 		return AA_RANK_PRIMARY;
 
-	*why = AA_WHY_HELD;
-
 	switch (in->mode) {
 
 	case AA_MODE_PRIMARY:
-		return AA_RANK_PRIMARY;
+		return choose_held(in, axis, AA_RANK_PRIMARY, why);
 
 	case AA_MODE_BACKUP:
-		return AA_RANK_BACKUP;
+		return choose_held(in, axis, AA_RANK_BACKUP, why);
 
 	default:
 		return choose_auto(in, axis, why);
@@ -162,6 +184,7 @@ static bool want_backup_flow(const struct aa_policy_in *in,
 		return false;
 
 	return in->standby >= 1 || chosen == AA_RANK_BACKUP ||
+		in->mode == AA_MODE_BACKUP ||
 		in->current[axis] == AA_RANK_BACKUP ||
 		in->avail[axis][AA_RANK_PRIMARY] == AA_AVAIL_DOWN;
 }
@@ -460,6 +483,8 @@ const char *aa_why_text(enum aa_why why)
 	case AA_WHY_NO_BACKUP:    return "there is no backup";
 	case AA_WHY_FIRST:        return "the primary comes first";
 	case AA_WHY_HELD:         return "held there by command";
+	case AA_WHY_HELD_DOWN:    return "held by command where nothing answers:"
+					 " it goes there when that does";
 	case AA_WHY_PRIMARY_DOWN: return "the primary is down";
 	case AA_WHY_ALL_DOWN:     return "none is left: both are tried";
 	case AA_WHY_HOME:         return "the primary is good again";

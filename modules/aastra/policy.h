@@ -67,6 +67,8 @@ enum aa_why {
 	AA_WHY_NO_BACKUP = 0,   /**< there is nothing to choose             */
 	AA_WHY_FIRST,           /**< primary: it is not known to be down    */
 	AA_WHY_HELD,            /**< a command holds it there               */
+	AA_WHY_HELD_DOWN,       /**< a command wants it elsewhere, where the
+				     server is down                         */
 	AA_WHY_PRIMARY_DOWN,    /**< backup: the primary is down            */
 	AA_WHY_ALL_DOWN,        /**< both are: it stays, and tries both     */
 	AA_WHY_HOME,            /**< primary: it is good again              */

@@ -190,8 +190,10 @@ static int put_choice(void)
 	    "\n"
 	    "A choice in bold is a change. A held line"
 	    " (`aastra_failover`, `aastra_failback`) is where it is\n"
-	    "held, whatever its servers do; the tables are for mode"
-	    " `auto`.\n"
+	    "held, whatever its servers do; only where proxy and registrar"
+	    " are chosen apart, one that is down\n"
+	    "is not gone to before it answers, and the other goes alone. The"
+	    " tables are for mode `auto`.\n"
 	    "\n"
 	    "### Nothing in force yet\n"
 	    "\n");

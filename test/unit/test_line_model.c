@@ -3171,11 +3171,15 @@ static void check_move(const struct watch *wl)
 	int i;
 
 	if (held(line, role)) {
-		if (vclock.now - wl->mode_since > 1000 &&
-		    line->use[role] != held(line, role))
-			broken("held", "line %u is held on the %s, and"
-			       " moved", line->cfg.line,
-			       aa_rank_name(held(line, role)));
+		for (i=0; i<AA_ROLE_COUNT; i++) {
+			const enum aa_rank on = held(line, (enum aa_role)i);
+
+			if (vclock.now - wl->mode_since > 1000 &&
+			    wl->use[i] == on && line->use[i] != on)
+				broken("held", "line %u is held on the %s,"
+				       " and moved", line->cfg.line,
+				       aa_rank_name(on));
+		}
 		return;
 	}
 
@@ -3500,8 +3504,8 @@ static void check_place(const struct watch *wl)
 	     w.hostv[server(PROXY, B)].st == SAYS_503))
 		return;
 
-	/* held, both go together, or not at all */
-	if (held(line, role) && !(held(line, role) == P ? primary : backup))
+	/* held where no registrar answers, nothing is registered there */
+	if (held(line, role) && line->cur && !path_good(line->cur->use[role]))
 		return;
 
 	want = expected(wl, PROXY, flow_answers(PROXY, P),

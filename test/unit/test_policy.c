@@ -101,6 +101,16 @@ static bool in_axes(const struct axes *a, int role)
 }
 
 
+/* Where roles move apart, one does not go to a server that is dead */
+static bool stays_apart(const struct aa_policy_in *in, int role,
+			enum aa_rank held)
+{
+	return in->scenario == AA_SCENARIO_PROXY_REGISTRAR &&
+		in->current[role] != AA_RANK_NONE &&
+		in->current[role] != held && in->avail[role][held] == DOWN;
+}
+
+
 /* What each role may be told to use at all */
 static void check_use(const struct aa_policy_in *in,
 		      const struct aa_policy_out *out)
@@ -117,8 +127,10 @@ static void check_use(const struct aa_policy_in *in,
 		HOLDS("a backup that is not configured is never used",
 		      use == P || in->configured[role][B]);
 
-		HOLDS("held on the primary, everything is there",
-		      in->mode != AA_MODE_PRIMARY || use == P);
+		HOLDS("held on the primary, everything is there, but what"
+		      " is elsewhere and would go to a dead server",
+		      in->mode != AA_MODE_PRIMARY || use == P ||
+		      stays_apart(in, role, P));
 
 		switch (in->scenario) {
 
@@ -159,8 +171,10 @@ static void check_axis(const struct aa_policy_in *in,
 		(in->failback == AA_FAILBACK_AUTO) ||
 		(in->failback == AA_FAILBACK_IDLE && !in->calls);
 
-	HOLDS("held on the backup, the line is there",
-	      in->mode != AA_MODE_BACKUP || use == B);
+	HOLDS("held on the backup, the line is there, but what is elsewhere"
+	      " and would go to a dead server",
+	      in->mode != AA_MODE_BACKUP ||
+	      use == (stays_apart(in, (int)axis, B) ? cur : B));
 
 	if (in->mode != AA_MODE_AUTO)
 		return;
