@@ -45,6 +45,7 @@ struct aa_binding {
 	char *aor;
 	char *dispname;
 	char *contact;          /* URI as it was sent                       */
+	char *contact_old;      /* URI of before, which is to be removed    */
 	char *server;           /* Server header of the registrar           */
 	char *challenge;        /* its latest WWW-Authenticate              */
 	uint64_t challenged_at; /* when that was, aa_now_ms()               */
@@ -71,6 +72,7 @@ struct aa_binding {
 	uint64_t until;         /* when it expires, aa_now_ms()             */
 	bool sent;              /* a REGISTER that may make it was sent     */
 	bool unsure;            /* one of them was not answered             */
+	bool told;              /* the registrar may have the Contact       */
 	bool ok;                /* the registrar has it                     */
 	bool leaving;           /* being unregistered                       */
 };
@@ -102,6 +104,7 @@ static void destructor(void *arg)
 	mem_deref(b->aor);
 	mem_deref(b->dispname);
 	mem_deref(b->contact);
+	mem_deref(b->contact_old);
 	mem_deref(b->server);
 	mem_deref(b->challenge);
 }
@@ -231,6 +234,7 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 	b->until   = aa_now_ms() + (uint64_t)b->expires * 1000;
 	b->ok      = true;
 	b->unsure  = false;
+	b->contact_old = mem_deref(b->contact_old);
 	aa_tmr_start(&b->tmr, refresh_wait(b), refresh_handler, b);
 }
 
@@ -243,6 +247,8 @@ static void gone(struct aa_binding *b, const char *reason,
 		b->ok     = false;
 		b->sent   = false;
 		b->unsure = false;
+		b->told   = false;
+		b->contact_old = mem_deref(b->contact_old);
 	}
 
 	b->leaving = false;
@@ -381,7 +387,7 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 	if (!msg || msg->scode == 408 || msg->scode == 504)
 		b->unsure = true;
 	else if (!b->unsure && aa_now_ms() >= b->until)
-		b->sent = false;
+		b->sent = b->told = false;
 
 	b->h(b, server ? AA_BINDING_FAILED : AA_BINDING_REJECTED, buf,
 	     aa_msg_retry_after(msg), msg, b->arg);
@@ -457,6 +463,13 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 		break;
 
 	default:
+		/* it may be that it takes no more than one Contact */
+		if (b->contact_old && !b->leaving &&
+		    !aa_scode_is_server_failure(msg->scode)) {
+			b->contact_old = mem_deref(b->contact_old);
+			request_again(b);
+			return;
+		}
 		break;
 	}
 
@@ -464,17 +477,43 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 }
 
 
+/*
+ * Where the local address has changed, the registrar still has the Contact of
+ * before.  With an instance-id it knows that the new one is the same phone's
+ * (RFC 5626 4.2, 6); without, it is told in the same request (RFC 3261 10.2.2).
+ */
+static void contact_take(struct aa_binding *b, char *contact)
+{
+	if (b->contact_old && 0 == str_casecmp(b->contact_old, contact))
+		b->contact_old = mem_deref(b->contact_old);
+
+	if (b->told && !b->instance && !b->contact_old &&
+	    b->contact && 0 != str_casecmp(b->contact, contact))
+		b->contact_old = mem_ref(b->contact);
+
+	mem_deref(b->contact);
+	b->contact = contact;
+}
+
+
 static int contact_set(struct aa_binding *b, enum sip_transp tp,
 		       const struct sa *src)
 {
-	b->contact = mem_deref(b->contact);
+	char *contact = NULL;
+	int err;
 
 	if (!b->regid)
-		return re_sdprintf(&b->contact, "sip:%s@%J%s", b->cuser, src,
-				   sip_transp_param(tp));
+		err = re_sdprintf(&contact, "sip:%s@%J%s", b->cuser, src,
+				  sip_transp_param(tp));
+	else
+		err = re_sdprintf(&contact, "sip:%s@%J%s;flow=%u", b->cuser,
+				  src, sip_transp_param(tp), b->regid);
+	if (err)
+		return err;
 
-	return re_sdprintf(&b->contact, "sip:%s@%J%s;flow=%u", b->cuser, src,
-			   sip_transp_param(tp), b->regid);
+	contact_take(b, contact);
+
+	return 0;
 }
 
 
@@ -504,6 +543,11 @@ static int send_handler(enum sip_transp tp, const struct sa *src,
 	}
 
 	err |= mbuf_write_str(mb, "\r\n");
+	if (b->contact_old)
+		err |= mbuf_printf(mb, "Contact: <%s>;expires=0\r\n",
+				   b->contact_old);
+	if (!b->leaving)
+		b->told = true;
 
 	return err;
 }
@@ -847,6 +891,7 @@ void aa_binding_farewell(struct aa_binding *b)
 			   b->instance ? regid : "");
 	b->ok   = false;
 	b->sent = false;
+	b->told = false;
 }
 
 

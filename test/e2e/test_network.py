@@ -11,10 +11,12 @@ import re
 import pytest
 
 from helpers_rows import BACKUP, PRIMARY, Row, cells
+from lab.fake import usual
 from lab.figures import figure
 from lab.pace import slack
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import contact
+from test_hostile import phone_of
 
 AT_ONCE = 5
 SLACK_S = slack(1.0)
@@ -104,10 +106,9 @@ def move_house(lab, ip):
 
 def check_only(site, state, ip):
     """One binding, from the new address. Without an instance-id a registrar
-    cannot know that the old one was this phone's, and keeps it beside."""
+    cannot know that the old one was this phone's: it is told."""
     lab = site.lab
-    if site.outbound:
-        lab.until(lambda: site.only(state), 5, "one binding")
+    lab.until(lambda: site.only(state), 5, "one binding")
     lab.until(lambda: [site.target(state).name] == [
         name for name, b in site.bindings() if ip in b["contact"]], 5,
         "bound from " + ip)
@@ -136,6 +137,24 @@ def test_new_address(lab, row, transport, ip):
     lab.until(lambda: site.now() == site.state(), 3, "on the primary")
     check_only(site, site.state(), new)
     assert phone.state(1)["counters"]["failovers"] == 0
+
+
+@parallel
+def test_one_contact_only(lab):
+    """A registrar that takes no more than one Contact in a request: without
+    an instance-id the old one stays, and the line is registered."""
+    def one(r):
+        if len(r.headers.get("contact", ())) > 1:
+            return r.answer(400, "One Contact only")
+        return usual(r)
+
+    phone, _ = phone_of(lab, [one, one], "udp", ["sip_outbound_support 0"])
+    lab.until(lambda: phone.state(1)["registered"], 5, "registered")
+    t = lab.now()
+    move_house(lab, 4)
+    lab.wire.wait_sip("REGISTER", 5, status=400, dst="phone", after=t)
+    lab.wire.wait_sip("REGISTER", 5, status=200, dst="phone", after=t)
+    lab.until(lambda: phone.state(1)["registered"], 5, "registered again")
 
 
 @parallel
