@@ -97,8 +97,19 @@ struct aa_fd {
 
 typedef void (aa_fd_h)(int flags, void *arg);
 
+/** Calls once, later; all zero: it does not run */
+struct aa_wake {
+	struct tmr tmr;
+	struct aa_fd afd;       /**< where libre goes by the wall clock     */
+	bool open;              /**< that is there                          */
+	tmr_h *h;               /**< NULL: it does not run                  */
+	void *arg;
+};
+
 int  aa_compat_fd_read(struct aa_fd *afd, int fd, aa_fd_h *h, void *arg);
 void aa_compat_fd_close(struct aa_fd *afd);
+void aa_compat_wake(struct aa_wake *wake, uint64_t ms, tmr_h *h, void *arg);
+void aa_compat_wake_close(struct aa_wake *wake);
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
 void aa_compat_request_end(struct sip_request *req, struct mbuf *mb);
 int  aa_compat_tcp_fd(const struct tcp_conn *tc);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <re.h>
 #include "compat.h"
 
@@ -55,6 +56,117 @@ void aa_compat_fd_close(struct aa_fd *afd)
 #endif
 	(void)close(afd->fd);
 	afd->fd = -1;
+}
+
+
+static void call(struct aa_wake *w)
+{
+	tmr_h *h = w->h;
+
+	w->h = NULL;
+	if (h)
+		h(w->arg);
+}
+
+
+static void wake_handler(void *arg)
+{
+	call(arg);
+}
+
+
+#if AASTRA_RE_VERSION < 20000
+static void timerfd_handler(int flags, void *arg)
+{
+	struct aa_wake *w = arg;
+	uint64_t n;
+	(void)flags;
+
+	/* nothing: it was set anew in this very moment */
+	if (read(w->afd.fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
+		call(w);
+}
+
+
+/* ms: 0 stops it */
+static bool timerfd_set(struct aa_wake *w, uint64_t ms)
+{
+	struct itimerspec ts;
+
+	memset(&ts, 0, sizeof(ts));
+	ts.it_value.tv_sec  = (time_t)(ms / 1000);
+	ts.it_value.tv_nsec = (long)(ms % 1000) * 1000000;
+
+	if (!w->open) {
+		const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK |
+					      TFD_CLOEXEC);
+
+		if (fd < 0)
+			return false;
+
+		if (aa_compat_fd_read(&w->afd, fd, timerfd_handler, w)) {
+			(void)close(fd);
+			return false;
+		}
+
+		w->open = true;
+	}
+
+	return 0 == timerfd_settime(w->afd.fd, 0, &ts, NULL);
+}
+#endif
+
+
+/**
+ * Have a handler called once, after a while
+ *
+ * libre 1.x counts by the wall clock: when that is put back by an hour, as it
+ * is where a host finds out at its start what time it is, all of its timers
+ * are an hour late.  There the kernel is asked, for a clock that nobody sets.
+ *
+ * @param w   What calls; it is started anew where it runs
+ * @param ms  Time until then [ms], 0: as soon as libre has nothing in hand
+ * @param h   Handler, NULL: it is stopped
+ * @param arg Handler argument
+ */
+void aa_compat_wake(struct aa_wake *w, uint64_t ms, tmr_h *h, void *arg)
+{
+	if (!w)
+		return;
+
+	w->h   = h;
+	w->arg = arg;
+
+#if AASTRA_RE_VERSION < 20000
+	if (h && ms && timerfd_set(w, ms)) {
+		tmr_cancel(&w->tmr);
+		return;
+	}
+
+	if (w->open)
+		(void)timerfd_set(w, 0);
+#endif
+
+	tmr_start(&w->tmr, ms, h ? wake_handler : NULL, w);
+}
+
+
+/**
+ * Stop it, and leave nothing behind
+ *
+ * @param w What calls
+ */
+void aa_compat_wake_close(struct aa_wake *w)
+{
+	if (!w)
+		return;
+
+	w->h = NULL;
+	tmr_cancel(&w->tmr);
+
+	if (w->open)
+		aa_compat_fd_close(&w->afd);
+	w->open = false;
 }
 
 

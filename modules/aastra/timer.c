@@ -5,7 +5,8 @@
  * thousand lines, half of the processor time of a move was spent in there.
  * So those of the module are in a heap of their own (a pairing heap: starting
  * is one comparison, nothing is allocated), and libre has one timer for them
- * all, which also makes the list shorter for libre's own.
+ * all (on libre 1.x the kernel has it: see aa_compat_wake()), which also makes
+ * the list shorter for libre's own.
  *
  * What is due at once is done in slices: between two of them libre looks at
  * its sockets, so that a thousand lines that all have something to do do not
@@ -26,7 +27,7 @@ enum {
 
 static struct {
 	struct aa_tmr *root;    /* the one that is due first                */
-	struct tmr tmr;         /* libre's                                  */
+	struct aa_wake wake;    /* calls when that is due                   */
 	uint64_t armed;         /* when that is due, where it runs          */
 	uint64_t seq;
 	bool running;
@@ -117,7 +118,7 @@ static void take_out(struct aa_tmr *tmr)
 }
 
 
-/* libre's timer is due with the first one of ours, but not before libre has
+/* It calls when the first one of ours is due, but not before libre has
    looked at its sockets if it was just there */
 static void arm(bool after_slice)
 {
@@ -127,11 +128,11 @@ static void arm(bool after_slice)
 		return;
 
 	if (!heap.root) {
-		tmr_cancel(&heap.tmr);
+		aa_compat_wake(&heap.wake, 0, NULL, NULL);
 		return;
 	}
 
-	if (tmr_isrunning(&heap.tmr) && heap.armed == heap.root->at)
+	if (heap.wake.h && heap.armed == heap.root->at)
 		return;
 
 	/* libre counts in milliseconds of another clock: one more, so that
@@ -139,7 +140,7 @@ static void arm(bool after_slice)
 	now = aa_now_ms();
 	heap.armed = heap.root->at;
 	wait = heap.armed > now ? heap.armed - now + 1 : after_slice;
-	tmr_start(&heap.tmr, wait, due_handler, NULL);
+	aa_compat_wake(&heap.wake, wait, due_handler, NULL);
 }
 
 
@@ -231,5 +232,5 @@ void aa_tmr_close(void)
 	while (heap.root)
 		take_out(heap.root);
 
-	arm(false);
+	aa_compat_wake_close(&heap.wake);
 }

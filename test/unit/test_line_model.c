@@ -461,6 +461,30 @@ void tmr_cancel(struct tmr *tmr)
 }
 
 
+static void wake_handler(void *arg)
+{
+	struct aa_wake *wake = arg;
+	tmr_h *h = wake->h;
+
+	wake->h = NULL;
+	h(wake->arg);
+}
+
+
+void aa_compat_wake(struct aa_wake *wake, uint64_t ms, tmr_h *h, void *arg)
+{
+	wake->h   = h;
+	wake->arg = arg;
+	timer_set(&wake->tmr, ms, h ? wake_handler : NULL, wake);
+}
+
+
+void aa_compat_wake_close(struct aa_wake *wake)
+{
+	aa_compat_wake(wake, 0, NULL, NULL);
+}
+
+
 uint64_t aa_now_ms(void)
 {
 	return vclock.now;

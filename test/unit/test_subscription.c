@@ -866,6 +866,7 @@ static int teardown(void **state)
 	}
 
 	tmr_debug();
+	aa_tmr_close();
 	libre_close();
 
 	return 0;
