@@ -3268,13 +3268,6 @@ static const struct aa_path *detour_of(const struct aa_line *line)
 }
 
 
-/* Is its farewell under way already, and there? */
-static bool leaving_over(const struct aa_path *path, const struct aa_path *way)
-{
-	return aa_binding_leaving(path->b) && path->over_own == (path == way);
-}
-
-
 static void farewell_send(struct aa_line *line, struct aa_path *path,
 			  const struct aa_path *detour)
 {
@@ -3292,12 +3285,12 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 	if (aa_account_auth(line->acc, &fw->authuser, &fw->authpass))
 		goto out;
 
-	if (!leaving_over(path, way)) {
-		aa_binding_halt(path->b);
-		err = hop_over(way->line, path->b, way);
-		if (err)
-			goto out;
-	}
+	/* one that is under way already may have come to a server that was
+	   down a moment ago */
+	aa_binding_halt(path->b);
+	err = hop_over(way->line, path->b, way);
+	if (err)
+		goto out;
 
 	/* the flow is needed a little longer than its line */
 	fw->user = farewell_user(line, way->flow, fw);
@@ -3308,7 +3301,7 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 
 	fw->sent_at = aa_now_ms();
 	fw->stream  = line->tp != SIP_TRANSP_UDP;
-	err = aa_binding_leaving(fw->b) ? 0 : aa_binding_unregister(fw->b);
+	err = aa_binding_unregister(fw->b);
 	if (err)
 		goto out;
 	if (fw->stream && fw->user)
