@@ -175,7 +175,7 @@ static struct event pop(void)
 
 static struct sim_phone *phone_of(uint32_t line)
 {
-	return &s.phonev[line / s.nlines];
+	return &s.phonev[line / MAX(s.nlines, 1)];
 }
 
 
@@ -196,7 +196,7 @@ static double wait_for(uint32_t failures)
 static void message(int ix, uint32_t line, int step, bool probe)
 {
 	struct server *srv = &s.srv[ix];
-	const double arrives = s.now + RTT_MS / 2;
+	const double arrives = s.now + RTT_MS / 2.0;
 	const size_t bin = (size_t)(arrives / BIN_MS);
 	double done;
 
@@ -218,7 +218,7 @@ static void message(int ix, uint32_t line, int step, bool probe)
 		push(s.now + s.transaction, ANSWER, line, ix, step, true,
 		     probe);
 	else
-		push(done + RTT_MS / 2, ANSWER, line, ix, step, false, probe);
+		push(done + RTT_MS / 2.0, ANSWER, line, ix, step, false, probe);
 }
 
 

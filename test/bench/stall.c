@@ -26,8 +26,6 @@ struct seen {
 
 typedef int (wait_f)(int fd, struct epoll_event *v, int n, int timeout);
 
-int epoll_wait(int fd, struct epoll_event *v, int n, int timeout);
-
 
 static uint64_t ns(clockid_t id)
 {
@@ -60,7 +58,8 @@ static struct seen *shared(void)
 }
 
 
-int epoll_wait(int fd, struct epoll_event *v, int n, int timeout)
+int epoll_wait(int epfd, struct epoll_event *events, int maxevents,
+	       int timeout)
 {
 	static __thread uint64_t wall, cpu;
 	static struct seen *seen;
@@ -83,7 +82,7 @@ int epoll_wait(int fd, struct epoll_event *v, int n, int timeout)
 		++seen->calls;
 	}
 
-	ret = real(fd, v, n, timeout);
+	ret = real(epfd, events, maxevents, timeout);
 
 	wall = ns(CLOCK_MONOTONIC);
 	cpu  = ns(CLOCK_THREAD_CPUTIME_ID);

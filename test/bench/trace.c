@@ -38,7 +38,6 @@ struct trace {
 	struct record v[RECORDS];
 };
 
-int epoll_wait(int fd, struct epoll_event *v, int n, int timeout);
 int SSL_read(void *ssl, void *buf, int n);
 int SSL_write(void *ssl, const void *buf, int n);
 
@@ -142,7 +141,8 @@ static void *real(const char *name)
 }
 
 
-int epoll_wait(int fd, struct epoll_event *v, int n, int timeout)
+int epoll_wait(int epfd, struct epoll_event *events, int maxevents,
+	       int timeout)
 {
 	static int (*f)(int, struct epoll_event *, int, int);
 	int i, ret;
@@ -150,9 +150,9 @@ int epoll_wait(int fd, struct epoll_event *v, int n, int timeout)
 	if (!f)
 		*(void **)&f = real("epoll_wait");
 
-	ret = f(fd, v, n, timeout);
+	ret = f(epfd, events, maxevents, timeout);
 	for (i=0; i<ret; i++)
-		note(v[i].data.fd, "%s", "event");
+		note(events[i].data.fd, "%s", "event");
 
 	return ret;
 }
@@ -194,10 +194,10 @@ ssize_t send(int fd, const void *buf, size_t n, int flags)
 }
 
 
-int connect(int fd, const struct sockaddr *sa, socklen_t len)
+int connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	static int (*f)(int, const struct sockaddr *, socklen_t);
-	char addr[INET_ADDRSTRLEN];
+	char text[INET_ADDRSTRLEN];
 	int type = 0, err;
 	socklen_t size = sizeof(type);
 
@@ -205,13 +205,13 @@ int connect(int fd, const struct sockaddr *sa, socklen_t len)
 		*(void **)&f = real("connect");
 
 	err = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
-	if (!err && type == SOCK_STREAM && sa->sa_family == AF_INET &&
+	if (!err && type == SOCK_STREAM && addr->sa_family == AF_INET &&
 	    inet_ntop(AF_INET, &((const struct sockaddr_in *)
-				 (const void *)sa)->sin_addr,
-		      addr, sizeof(addr)))
-		note(fd, ">%s", addr);
+				 (const void *)addr)->sin_addr,
+		      text, sizeof(text)))
+		note(fd, ">%s", text);
 
-	return f(fd, sa, len);
+	return f(fd, addr, len);
 }
 
 

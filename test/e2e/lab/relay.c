@@ -203,7 +203,7 @@ int main(int argc, char **argv)
 	for (i=0; i<4; i++) {
 		q[i].v = calloc(FRAMES, sizeof(struct frame));
 		if (!q[i].v)
-			return 1;
+			exit(1);
 	}
 
 	for (;;) {
