@@ -368,6 +368,7 @@ uint32_t aa_compat_account_prio(const struct account *acc)
 #if AASTRA_RE_VERSION >= 30000
 struct addr_find {
 	struct sa sa;           /* that is looked for, or was found         */
+	int af;                 /* of new ones                              */
 	bool found;
 };
 
@@ -403,9 +404,10 @@ static bool is_usable(const struct sa *addr)
 static bool is_new(const char *ifname, const struct sa *sa, void *arg)
 {
 	struct addr_find *found = arg;
-	struct addr_find find = {*sa, false};
+	struct addr_find find = {*sa, AF_UNSPEC, false};
 
-	if (!net_ifaddr_filter(baresip_network(), ifname, sa) ||
+	if (sa_af(sa) != found->af ||
+	    !net_ifaddr_filter(baresip_network(), ifname, sa) ||
 	    net_laddr_apply(baresip_network(), is_addr, &find) ||
 	    !is_usable(sa))
 		return false;
@@ -421,7 +423,7 @@ static bool is_new(const char *ifname, const struct sa *sa, void *arg)
 static bool is_gone(const char *ifname, const struct sa *sa, void *arg)
 {
 	struct addr_find *found = arg;
-	struct addr_find find = {*sa, false};
+	struct addr_find find = {*sa, AF_UNSPEC, false};
 	(void)ifname;
 
 	if (net_if_apply(is_addr, &find) || find.found)
@@ -434,12 +436,13 @@ static bool is_gone(const char *ifname, const struct sa *sa, void *arg)
 }
 
 
-static bool net_look(struct network *net)
+static bool net_look(struct network *net, int af)
 {
 	enum {CHANGES_MAX = 64};        /* an interface has a few addresses */
 	struct addr_find found;
 	unsigned n;
 
+	found.af = af;
 	for (n = 0; n < CHANGES_MAX; n++) {
 
 		found.found = false;
@@ -466,14 +469,22 @@ static bool net_look(struct network *net)
  * which a phone may have or not, and which looks a second later at the
  * earliest.  It then finds nothing left to be done.
  *
+ * @param af   Family that an address is missed of
+ * @param gone An address that was used is none of the host's any more; where
+ *             baresip looks by itself, nothing else is a reason
+ *
  * @return true if it found another one
  */
-bool aa_compat_net_check(void)
+bool aa_compat_net_check(int af, bool gone)
 {
 #if AASTRA_RE_VERSION >= 30000
-	return net_look(baresip_network());
+	(void)gone;
+
+	return net_look(baresip_network(), af);
 #else
-	return net_check(baresip_network());
+	(void)af;
+
+	return gone && net_check(baresip_network());
 #endif
 }
 

@@ -86,7 +86,7 @@ void aa_compat_ua_unregister(struct ua *ua);
 void aa_compat_call_take(struct call *call, struct ua *from, struct ua *to);
 uint32_t aa_compat_account_prio(const struct account *acc);
 const char *aa_compat_baresip_version(void);
-bool aa_compat_net_check(void);
+bool aa_compat_net_check(int af, bool gone);
 int  aa_compat_listen_set(const char *str);
 
 /** A descriptor in libre's event loop */

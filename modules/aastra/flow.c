@@ -627,6 +627,7 @@ static int options_send(struct aa_flow *flow)
 	struct aa_req_prm prm;
 	char from[128];
 	struct sa laddr;
+	bool ipv6;
 	int err;
 
 	flow->req = mem_deref(flow->req);
@@ -636,7 +637,9 @@ static int options_send(struct aa_flow *flow)
 	if (err)
 		return err;
 
-	if (re_snprintf(from, sizeof(from), "sip:aastra@%j", &laddr) < 0)
+	ipv6 = sa_af(&laddr) == AF_INET6;
+	if (re_snprintf(from, sizeof(from), "sip:aastra@%s%j%s",
+			ipv6 ? "[" : "", &laddr, ipv6 ? "]" : "") < 0)
 		return ENOMEM;
 
 	err = sip_dialog_alloc(&flow->dlg, flow->uri, flow->uri, NULL, from,

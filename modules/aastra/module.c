@@ -67,7 +67,9 @@ enum {
 	SAVE_DELAY_MS = 100,    /* several changes are written once         */
 	HISTORY_DELAY_MS = 2000, /* the same, of what is larger             */
 	NET_AGAIN     = 2,      /* looks after the network came back,       */
-	NET_AGAIN_MS  = 1500    /* so long apart                            */
+	NET_AGAIN_MS  = 1500,   /* so long apart                            */
+	AFS           = 2,      /* IPv4 and IPv6                            */
+	TRANSPS       = 2       /* UDP and TCP                              */
 };
 
 
@@ -75,7 +77,7 @@ static struct {
 	struct aa_phone phone;
 	struct sip_lsnr *lsnr;
 	struct aa_netwatch *netwatch;
-	struct sa laddr[2];     /* of libre's UDP and TCP transports        */
+	struct sa laddr[TRANSPS * AFS]; /* of libre's transports            */
 	struct tmr tmr_net;     /* the network is back: what is down again  */
 	unsigned net_again;     /* how often, after a change                */
 	struct tmr tmr_exit;    /* baresip has ended its user agents        */
@@ -209,21 +211,38 @@ static int history_init(const char *path)
 /* ---- the phone's own network ------------------------------------------ */
 
 
+static const int afv[AFS] = {AF_INET, AF_INET6};
+
+
+/* The first of libre's own addresses of a family */
+static bool own_address(struct sa *sa, enum sip_transp tp, int af)
+{
+	struct sa any;
+
+	sa_init(&any, af);
+
+	return !sip_transp_laddr(uag_sip(), sa, tp, &any) && sa_af(sa) == af &&
+		sa_isset(sa, SA_ADDR);
+}
+
+
 /* libre's transports are made anew when an address changes; the connections
    of the old ones are gone without a word */
 static void look_at_transports(void)
 {
-	static const enum sip_transp tpv[2] = {SIP_TRANSP_UDP, SIP_TRANSP_TCP};
+	static const enum sip_transp tpv[TRANSPS] = {SIP_TRANSP_UDP,
+						     SIP_TRANSP_TCP};
 	bool changed = false;
 	struct le *le;
-	size_t i;
+	size_t i, af;
 
 	aa_localport_look();
 
-	for (i=0; i<ARRAY_SIZE(tpv); i++) {
+	for (i=0; i<TRANSPS * AFS; i++) {
 		struct sa sa;
 
-		if (sip_transp_laddr(uag_sip(), &sa, tpv[i], NULL))
+		af = i % AFS;
+		if (!own_address(&sa, tpv[i / AFS], afv[af]))
 			sa_init(&sa, AF_UNSPEC);
 
 		if (sa_isset(&aastra.laddr[i], SA_ADDR) &&
@@ -254,30 +273,34 @@ static bool addr_handler(const char *ifname, const struct sa *sa, void *arg)
 }
 
 
-/* Is an address that libre sends from no longer one of this host's? */
-static bool own_address_gone(void)
+/*
+ * Is an address that libre sends from no longer one of this host's, and does
+ * baresip know of another one now?  Which family comes first in libre's list
+ * is not always the same.
+ */
+static bool own_address_changed(void)
 {
+	bool lookv[AFS], gone = false, any = false, changed = false;
 	struct addr_search as;
-	struct sa any6;
+	size_t i;
 
-	as.found = false;
-	if (sip_transp_laddr(uag_sip(), &as.sa, SIP_TRANSP_UDP, NULL) ||
-	    !sa_isset(&as.sa, SA_ADDR))
-		return true;
+	for (i=0; i<AFS; i++) {
 
-	(void)net_if_apply(addr_handler, &as);
-	if (!as.found)
-		return true;
+		as.found = false;
+		if (own_address(&as.sa, SIP_TRANSP_UDP, afv[i])) {
+			any = true;
+			(void)net_if_apply(addr_handler, &as);
+			gone |= !as.found;
+		}
+		lookv[i] = !as.found;
+	}
 
-	sa_init(&any6, AF_INET6);
-	if (sip_transp_laddr(uag_sip(), &as.sa, SIP_TRANSP_UDP, &any6) ||
-	    sa_af(&as.sa) != AF_INET6 || !sa_isset(&as.sa, SA_ADDR))
-		return false;
+	for (i=0; i<AFS; i++) {
+		if (lookv[i] && aa_compat_net_check(afv[i], gone || !any))
+			changed = true;
+	}
 
-	as.found = false;
-	(void)net_if_apply(addr_handler, &as);
-
-	return !as.found;
+	return changed;
 }
 
 
@@ -315,8 +338,7 @@ static void net_handler(enum aa_net what, void *arg)
 	}
 
 	/* baresip itself looks once a minute */
-	if (what == AA_NET_UP && own_address_gone() &&
-	    aa_compat_net_check()) {
+	if (what == AA_NET_UP && own_address_changed()) {
 		info("aastra: the phone's address has changed\n");
 		(void)uag_reset_transp(true, true);
 	}

@@ -26,8 +26,8 @@ BACK_S = 5              # the kernel's ARP may take some of it
 CALM = ["sip_outbound_keepalive_timer %d" % CALM_S,
         "sip_recovery_base_timer %d" % CALM_S,
         "sip_recovery_max_timer %d" % CALM_S]
-NEW_IP = "10.77.0.50"
-NEW_IP6 = "fd77::50"
+NEW_IP = "10.77.0.50", "10.77.0.51"
+NEW_IP6 = "fd77::50", "fd77::51"
 
 
 def calm(lab, row, transport, ip=4, **kw):
@@ -92,16 +92,17 @@ def test_cable_for_a_moment(lab, row, transport):
 # ---- addresses -------------------------------------------------------------------
 
 
-def move_house(lab, ip):
+def move_house(lab, ip, n=0):
     """As a DHCP client does it: the old lease ends, and there is another."""
+    # (the wire log knows a host by its address from then on)
     if ip == 6:
         lab.phone.del_address(lab.phone.ip6, 64)
-        lab.phone.add_address(NEW_IP6, 64)
-        lab.phone.ip6 = NEW_IP6
+        lab.phone.ip6 = NEW_IP6[n]
+        lab.phone.add_address(lab.phone.ip6, 64)
     else:
         lab.phone.del_address(lab.phone.ip)
-        lab.phone.add_address(NEW_IP)
-        lab.phone.ip = NEW_IP
+        lab.phone.ip = NEW_IP[n]
+        lab.phone.add_address(lab.phone.ip)
 
 
 def check_only(site, state, ip):
@@ -120,22 +121,24 @@ def check_only(site, state, ip):
      for tp in ("udp", "tcp")] + [("E3", "tls", 4), ("E3", "tcp", 6)],
     [("E3", "tcp", 4), ("E2", "udp", 4), ("D3", "udp", 4), ("E1", "tcp", 4)]))
 def test_new_address(lab, row, transport, ip):
-    """The phone has another address: it registers from there, with a Contact
-    that says so, on the same server, and the old one is forgotten."""
+    """The phone has another address, and then another one: it registers from
+    there, with a Contact that says so, on the same server, and the old one is
+    forgotten."""
     site = calm(lab, row, transport, ip)
     phone = site.start()
-    old = lab.phone.ip if ip == 4 else lab.phone.ip6
-    t = lab.now()
-    move_house(lab, ip)
-    new = lab.phone.ip if ip == 4 else lab.phone.ip6
-    ok = site.wait_200(site.state(), 5, after=t)
-    took = ok.t - t
-    figure("new address", row=row, transport=transport, ip=ip, took=took)
-    assert took < SLACK_S
-    request = site.request_of(ok)
-    assert new in contact(request) and old not in contact(request)
-    lab.until(lambda: site.now() == site.state(), 3, "on the primary")
-    check_only(site, site.state(), new)
+    for n in range(2):
+        old = lab.phone.ip if ip == 4 else lab.phone.ip6
+        t = lab.now()
+        move_house(lab, ip, n)
+        new = lab.phone.ip if ip == 4 else lab.phone.ip6
+        ok = site.wait_200(site.state(), 5, after=t)
+        took = ok.t - t
+        figure("new address", row=row, transport=transport, ip=ip, took=took)
+        assert took < SLACK_S
+        request = site.request_of(ok)
+        assert new in contact(request) and old not in contact(request)
+        lab.until(lambda: site.now() == site.state(), 3, "on the primary")
+        check_only(site, site.state(), new)
     assert phone.state(1)["counters"]["failovers"] == 0
 
 
@@ -177,7 +180,25 @@ def test_new_address_on_the_backup(lab, row, transport):
     ok = site.wait_200(away, 5, after=t)
     # without keep-alive, what was known of the primary is void, too
     assert ok.t - t < SLACK_S + (0 if site.outbound else TRANSACTION_S)
-    check_only(site, away, NEW_IP)
+    check_only(site, away, lab.phone.ip)
+
+
+@parallel
+@pytest.mark.parametrize("row", cells([("E1",), ("E3",)], [("E3",)]))
+def test_without_ipv4(lab, row):
+    """A phone that has IPv6 alone says so in all its requests, in brackets
+    (RFC 3261 25.1)."""
+    site = Row(lab, row, "tcp", 6)
+    lab.phone.del_address(lab.phone.ip)
+    site.start()
+    lab.wire.wait_sip("OPTIONS", status=200, dst="phone")
+    said = [e.header(name) for e in site.requests()
+            for name in ("from", "via", "contact") if e.header(name)]
+    assert any("aastra@" in x for x in said)
+    assert all(lab.phone.ip not in x for x in said)
+    assert all("[%s]" % lab.phone.ip6 in x for x in said
+               if lab.phone.ip6 in x), said
+    lab.until(lambda: site.only(site.state()), 5, "one binding")
 
 
 # ---- ICMP ------------------------------------------------------------------------
