@@ -457,3 +457,21 @@ def test_primary_first(lab, row, transport):
     gaps = [b - a for a, b in zip(registers, registers[1:])]
     assert all(g > 0.5 * retry_s for g in gaps), gaps
     assert site.now() == away
+
+
+@pytest.mark.lab(hosts=HOSTS)
+@parallel
+@pytest.mark.parametrize("dead", ["registrar", "proxy"])
+def test_held_where_one_is_dead(lab, dead):
+    """Held on the backup while one of the two backups is dead: the other role
+    goes there alone, and the dead one follows when it answers."""
+    site = Row(lab, "E1", "tcp")
+    phone = site.start()
+    lives = "proxy" if dead == "registrar" else "registrar"
+    site.fail(dead, BACKUP)
+    t = lab.now()
+    phone.cmd("aastra_failover 1")
+    site.wait(site.state(**{lives: BACKUP}), 8, after=t)
+    assert phone.state(1)["mode"] == BACKUP
+    site.repair(dead, BACKUP)
+    site.wait(site.state(BACKUP), 8, after=t)
