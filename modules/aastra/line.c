@@ -85,6 +85,7 @@ enum {
 /** A binding whose line has ended: it is unregistered, and then forgotten */
 struct farewell {
 	struct le le;
+	struct le le_way;       /* those whose flow others may need, too    */
 	struct aa_binding *b;
 	struct aa_flow_user *user;
 	struct sip *sip;        /* keeps baresip's exit waiting for it      */
@@ -3096,6 +3097,7 @@ static void farewell_destructor(void *arg)
 	struct farewell *fw = arg;
 
 	list_unlink(&fw->le);
+	list_unlink(&fw->le_way);
 	aa_tmr_cancel(&fw->tmr);
 	aa_tmr_cancel(&fw->tmr_again);
 	mem_deref(fw->b);
@@ -3228,7 +3230,7 @@ static struct aa_flow_user *farewell_user(struct aa_line *line,
 		}
 	}
 
-	for (le = list_head(&line->phone->farewelll); le; le = le->next) {
+	for (le = list_head(&line->phone->wayl); le; le = le->next) {
 		const struct farewell *other = le->data;
 
 		if (aa_flow_user_flow(other->user) == flow)
@@ -3294,6 +3296,7 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 
 	/* the flow is needed a little longer than its line */
 	fw->user = farewell_user(line, way->flow, fw);
+	list_append(&line->phone->wayl, &fw->le_way, fw);
 	fw->sip  = mem_ref(uag_sip());
 	fw->b    = path->b;
 	path->b  = NULL;

@@ -24,7 +24,9 @@ struct ua;
 struct aa_phone {
 	struct list linel;      /**< lines, by number (struct aa_line)      */
 	struct list flowl;      /**< flows, shared (struct aa_flow)         */
-	struct list farewelll;  /**< bindings of lines that ended           */
+	struct list farewelll;  /**< bindings and subscriptions of lines that
+				     ended                                  */
+	struct list wayl;       /**< the bindings of these                  */
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
 	uint64_t look_slot;     /**< when the next line looks at a flow     */

@@ -2889,10 +2889,46 @@ void aa_subs_suspend(struct aa_subs *subs)
 }
 
 
+/** It shares the list with farewells, and nothing in it is as in those */
+struct subs_farewell {
+	struct le le;
+	struct tmr tmr;
+	uint8_t other[256];
+};
+
+
+static void subs_farewell_destructor(void *arg)
+{
+	struct subs_farewell *sf = arg;
+
+	list_unlink(&sf->le);
+	tmr_cancel(&sf->tmr);
+	--w.alive;
+}
+
+
+static void subs_farewell_handler(void *arg)
+{
+	mem_deref(arg);
+}
+
+
 void aa_subs_end(struct aa_subs *subs, struct list *farewelll)
 {
+	struct subs_farewell *sf;
 	(void)subs;
-	(void)farewelll;
+
+	if (!farewelll)
+		return;
+
+	sf = mem_zalloc(sizeof(*sf), subs_farewell_destructor);
+	if (!sf)
+		abort();
+
+	++w.alive;
+	memset(sf->other, 0x55, sizeof(sf->other));
+	list_append(farewelll, &sf->le, sf);
+	tmr_start(&sf->tmr, 1000, subs_farewell_handler, sf);
 }
 
 
