@@ -1573,6 +1573,35 @@ struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa)
 
 
 /**
+ * Is a host a server of some flow, whichever of a server's addresses it has?
+ *
+ * @param flowl Flows
+ * @param sa    Address; its port does not matter
+ *
+ * @return true if so, of a name as far as it has been looked up
+ */
+bool aa_flow_is_server(const struct list *flowl, const struct sa *sa)
+{
+	struct le *le;
+	size_t i;
+
+	if (aa_flow_to(flowl, sa))
+		return true;
+
+	for (le = list_head(flowl); le && sa; le = le->next) {
+		const struct aa_flow *flow = le->data;
+
+		for (i=0; i<flow->targets.n; i++) {
+			if (sa_cmp(&flow->targets.v[i], sa, SA_ADDR))
+				return true;
+		}
+	}
+
+	return false;
+}
+
+
+/**
  * Is the flow kept and checked (outbound support)?
  *
  * @param flow Flow, may be NULL

@@ -86,6 +86,7 @@ uint64_t aa_flow_retry_in(const struct aa_flow *flow);
 uint64_t aa_flow_generation(const struct aa_flow *flow);
 bool aa_flow_behind(const struct aa_flow *flow);
 struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa);
+bool aa_flow_is_server(const struct list *flowl, const struct sa *sa);
 bool aa_flow_kept(const struct aa_flow *flow);
 
 #endif

@@ -63,6 +63,6 @@ bool aa_whitelist_allows(const struct aa_phone *phone,
 	if (pl_strcmp(&msg->met, "INVITE") || pl_isset(&msg->to.tag))
 		return true;
 
-	return aa_flow_to(&phone->flowl, &msg->src) ||
+	return aa_flow_is_server(&phone->flowl, &msg->src) ||
 		is_other_account(phone, &msg->uri.user);
 }

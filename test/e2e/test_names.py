@@ -566,3 +566,25 @@ def test_behind_a_named_proxy(lab):
     assert not [e for e in lab.wire.sip("REGISTER", request=True, src="phone",
                                         after=t)
                 if e.uri != "sip:" + lab.reg.ip]
+
+
+# ---- calls ---------------------------------------------------------------------
+
+
+@parallel
+def test_whitelist(lab):
+    """`sip whitelist`: a call may come from any address of the server's name,
+    not only from the one in use; from elsewhere it may not."""
+    site = Site(lab)
+    site.dns.srv(SRV["tcp"], (1, 1, 5060, "p.example.com"),
+                 (2, 1, 5060, "r.example.com"))
+    site.dns.a("p.example.com", lab.primary).a("r.example.com", lab.regb)
+    phone = site.start(config=["sip_whitelist 1", "sip_listen 0.0.0.0:5070"])
+    for host, status in (lab.regb, 180), (lab.far, 403):
+        caller = lab.baresip("<sip:200@%s>;regint=0" % host.ip, host=host)
+        t = lab.now()
+        caller.dial("sip:100@%s:5070" % lab.phone.ip)
+        lab.wire.wait_sip("INVITE", status=status, src="phone", dst=host.name,
+                          after=t)
+        caller.hangup()
+    assert phone.exit() == 0
