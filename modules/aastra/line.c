@@ -163,6 +163,21 @@ void aa_line_kick(struct aa_line *line)
 }
 
 
+/* The next free slot, one of the last few at the earliest: the time when it
+   is, or was.  The clock may be younger than they are, on a host that has
+   just started. */
+static uint64_t slot_take(uint64_t *next, uint64_t interval, unsigned burst)
+{
+	const uint64_t now = aa_now_ms();
+	const uint64_t past = burst * interval;
+	const uint64_t slot = MAX(*next, now > past ? now - past : 0);
+
+	*next = slot + interval;
+
+	return slot;
+}
+
+
 /*
  * A flow that hundreds of lines share would keep the event loop busy with all
  * of them at once.  The first ones look at it right away, the others one after
@@ -189,9 +204,7 @@ static void flow_handler(struct aa_flow *flow, void *arg)
 	if (aa_tmr_isrunning(&line->tmr_now))
 		return;
 
-	slot = MAX(phone->look_slot, now - LOOK_BURST * LOOK_MS);
-	phone->look_slot = slot + LOOK_MS;
-
+	slot = slot_take(&phone->look_slot, LOOK_MS, LOOK_BURST);
 	aa_tmr_start(&line->tmr_now, slot > now ? slot - now : 0, now_handler,
 		  line);
 }
@@ -2299,8 +2312,7 @@ static bool pace(struct aa_line *line, struct aa_path *path)
 		return true;
 	}
 
-	slot = MAX(phone->pace_slot, now - PACE_BURST * interval);
-	phone->pace_slot = slot + interval;
+	slot = slot_take(&phone->pace_slot, interval, PACE_BURST);
 	if (slot <= now)
 		return true;
 
