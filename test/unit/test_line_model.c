@@ -2893,8 +2893,8 @@ void aa_subs_suspend(struct aa_subs *subs)
 /** It shares the list with farewells, and nothing in it is as in those */
 struct subs_farewell {
 	struct le le;
-	struct tmr tmr;
 	uint8_t other[256];
+	struct tmr tmr;
 };
 
 
