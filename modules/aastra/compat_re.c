@@ -75,7 +75,7 @@ static void wake_handler(void *arg)
 }
 
 
-#if AASTRA_RE_VERSION < 20000
+#if AASTRA_RE_VERSION < 30000
 static void timerfd_handler(int flags, void *arg)
 {
 	struct aa_wake *w = arg;
@@ -120,9 +120,10 @@ static bool timerfd_set(struct aa_wake *w, uint64_t ms)
 /**
  * Have a handler called once, after a while
  *
- * libre 1.x counts by the wall clock: when that is put back by an hour, as it
- * is where a host finds out at its start what time it is, all of its timers
- * are an hour late.  There the kernel is asked, for a clock that nobody sets.
+ * libre 1.x and 2.0 count by the wall clock: when that is put back by an hour,
+ * as it is where a host finds out at its start what time it is, all of their
+ * timers are an hour late.  There the kernel is asked, for a clock that nobody
+ * sets.
  *
  * @param w   What calls; it is started anew where it runs
  * @param ms  Time until then [ms], 0: as soon as libre has nothing in hand
@@ -137,7 +138,7 @@ void aa_compat_wake(struct aa_wake *w, uint64_t ms, tmr_h *h, void *arg)
 	w->h   = h;
 	w->arg = arg;
 
-#if AASTRA_RE_VERSION < 20000
+#if AASTRA_RE_VERSION < 30000
 	if (h && ms && timerfd_set(w, ms)) {
 		tmr_cancel(&w->tmr);
 		return;

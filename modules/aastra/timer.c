@@ -5,8 +5,8 @@
  * thousand lines, half of the processor time of a move was spent in there.
  * So those of the module are in a heap of their own (a pairing heap: starting
  * is one comparison, nothing is allocated), and libre has one timer for them
- * all (on libre 1.x the kernel has it: see aa_compat_wake()), which also makes
- * the list shorter for libre's own.
+ * all (up to libre 2.x the kernel has it: see aa_compat_wake()), which also
+ * makes the list shorter for libre's own.
  *
  * What is due at once is done in slices: between two of them libre looks at
  * its sockets, so that a thousand lines that all have something to do do not

@@ -256,7 +256,7 @@ static void stopped(void **state)
 static int wall_offset;         /* [s] */
 
 
-/* What libre 1.x counts by */
+/* What libre 1.x and 2.0 count by */
 #undef gettimeofday
 int gettimeofday(struct timeval *restrict tv, void *restrict tz)
 {
