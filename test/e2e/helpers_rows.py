@@ -23,6 +23,7 @@ import pytest
 from lab.kamailio import RpcError, _Raw
 from lab.lab import DOMAIN
 from lab.netns import HOSTS as LAB_HOSTS
+from lab.pace import TRANSACTION_MS
 from lab.site import _build, contact, live, param
 from lab.wait import Timeout
 
@@ -36,7 +37,7 @@ AXES = {row: ("proxy", "registrar") if row[1] == "1" else
         ("outbound_proxy",) for row in ROWS}
 
 KEEPALIVE_S = 1
-TRANSACTION_S = 0.5
+TRANSACTION_S = TRANSACTION_MS / 1000
 # Without outbound support a dead server is left in peace until its retry time
 # has come and is then tried by whatever is sent next, the proxy of D1 by
 # nothing but calls: so that time is long enough to look around.

@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 
+from .pace import TRANSACTION_MS
+
 PRIMARY, BACKUP = "primary", "backup"
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.normpath(os.path.join(HERE, "../../.."))
 
 # as quick as the module allows: a fault is found after 1.5 s at the latest
 KEEPALIVE_S = 1
-TRANSACTION_MS = 500
 FAST = ("sip_outbound_keepalive_timer %d" % KEEPALIVE_S,
         "sip_transaction_timer %d" % TRANSACTION_MS,
         "sip_recovery_base_timer 1",
