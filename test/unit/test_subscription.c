@@ -1278,13 +1278,13 @@ static void refused_grows(void **state)
 	start(config());
 	(void)aa_subs_add(t.subs, "dialog", "200");
 	t.srvv[0].scode = 403;
-	warp(100);
+	warp(50);
 	go(0, false);
 	wait_log(6);
 
 	/* 5, 10, 20, 40, 80 s, and half of it at least */
 	for (i=0; i<5; i++) {
-		const uint64_t d = (t.logv[i+1].t - t.logv[i].t) * 100;
+		const uint64_t d = (t.logv[i+1].t - t.logv[i].t) * 50;
 
 		assert_true(d >= (2500u << i));
 		assert_true(d <= (5000u << i) + 3000);
