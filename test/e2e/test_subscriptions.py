@@ -14,11 +14,12 @@ from helpers_rows import BACKUP, HOSTS, PRIMARY, RECOVERY_S, Row
 from lab import bodies
 from lab.figures import figure
 from lab.patience import patient
+from lab.pace import slack
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.wait import Timeout
 
 AT_ONCE = 3
-ACTIVE_S = 0.2          # on the new path, after its registration
+ACTIVE_S = slack(0.2)   # on the new path, after its registration
 GONE_S = 5.0            # from the other server
 LAMPS = ("dialog 200", "presence 201")
 MWI = ("message-summary", "100")
