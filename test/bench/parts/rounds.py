@@ -8,6 +8,14 @@ import random
 from . import page
 
 
+ENOUGH = 50             # rounds of a figure
+
+
+def _load(run):
+    """While it was measured: the load average at its end."""
+    return float(run["machine"]["load"][1]) if "machine" in run else 0.0
+
+
 class Store:
     """The rounds of one cell, in results/FOLDER/NAME.json: a list of runs,
     each with its machine and {contender: {figure: [seconds or null]}}."""
@@ -65,14 +73,19 @@ class Store:
     def all_runs(self):
         return self.runs + ([self.now] if self.now else [])
 
-    def values(self, name, figure, quiet=False):
-        """All rounds of a figure; quiet: only those of runs that had the
-        machine for themselves, where there are any."""
+    def values(self, name, figure, calm=False):
+        """All rounds of a figure; calm: where there are more than enough,
+        only those of the runs with the least load."""
         runs = [r for r in self.all_runs()
                 if r["figures"].get(name, {}).get(figure)]
-        if quiet and any(r["busy"] <= page.QUIET for r in runs):
-            runs = [r for r in runs if r["busy"] <= page.QUIET]
-        return [x for r in runs for x in r["figures"][name][figure]]
+        if calm:
+            runs.sort(key=_load)
+        out = []
+        for r in runs:
+            if calm and len(out) >= ENOUGH:
+                break
+            out += r["figures"][name][figure]
+        return out
 
     def count(self, name, figure):
         return len(self.values(name, figure))

@@ -16,7 +16,7 @@ SVG = os.path.join(page.TOP, "docs/performance-service.svg")
 FLOOR = "floor: connect, REGISTER, 401, REGISTER, 200 by hand"
 MANY_FLOWS = ["aastra-standby2", "two-outbounds"]
 LIMIT = 100
-WANTED = 50             # rounds
+WANTED = rounds.ENOUGH
 HOPELESS = 3            # as in service.py
 
 
@@ -27,7 +27,7 @@ def cell(fault, transport, link, all_flows=False, opts=None):
 
 
 def spread(store, name, figure):
-    v = store.values(name, figure, quiet=True)
+    v = store.values(name, figure, calm=True)
     return page.spread(v, LIMIT) if v else None
 
 
@@ -76,7 +76,7 @@ def missing(stores):
     none = [k for k, s in stores.items() if not s.names()]
     few = []
     for k, s in stores.items():
-        n = [len(s.values(name, figure, quiet=True))
+        n = [len(s.values(name, figure, calm=True))
              for name in s.names() for figure in ("in", "out")
              if s.values(name, figure)
              and not s.hopeless(name, figure, HOPELESS)]
@@ -117,7 +117,7 @@ def rows_of(store, fault):
         if floor and f["binding"] and f["binding"]["median"] not in (
                 None, float("inf")):
             ratio = "%.2f" % (f["binding"]["median"] / floor["median"])
-        req = store.values(name, "requests", quiet=True)
+        req = store.values(name, "requests", calm=True)
         row = [ALL[name].text if name in ALL else FLOOR,
                *(page.cell(f[k]) if f[k] else "-"
                  for k in ("binding", "in", "out"))]
