@@ -44,6 +44,8 @@ static enum aa_event event_decode(const char *name)
 		return AA_EVENT_EXIT;
 	if (0 == str_cmp(name, "CALL_LOCAL_SDP"))
 		return AA_EVENT_CALL_OFFER;
+	if (0 == str_cmp(name, "CALL_ESTABLISHED"))
+		return AA_EVENT_CALL_UP;
 	if (0 == str_cmp(name, "CALL_CLOSED"))
 		return AA_EVENT_CALL_CLOSED;
 	if (0 == strncmp(name, "CALL_", 5))

@@ -55,6 +55,7 @@ enum aa_event {
 	AA_EVENT_SHUTDOWN,
 	AA_EVENT_EXIT,
 	AA_EVENT_CALL_OFFER,    /**< a call is about to send its offer      */
+	AA_EVENT_CALL_UP,       /**< a call was taken                       */
 	AA_EVENT_CALL_CLOSED,   /**< a call has ended                       */
 	AA_EVENT_CALL           /**< anything else that happens to a call   */
 };

@@ -10,8 +10,10 @@
  * the same request, too.  The answer to the first cannot get back to it then:
  * so a request whose flow has failed since is as good as none.
  *
- * One that is over is no reason either: a server that hunts calls a phone,
- * cancels, calls others, and comes back to it with the same request.
+ * One that is over, and nobody took, is no reason either: a server that hunts
+ * calls a phone, cancels, calls others, and comes back to it with the same
+ * request.  What was taken is: a server that hung, and goes on, passes on what
+ * it had in hand, and a call that another one brought in time would ring again.
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -42,6 +44,7 @@ struct request {
 	uint32_t line;
 	bool down;              /* the flow was thought to be, then         */
 	bool refused;           /* it came second                           */
+	bool taken;             /* somebody took the call                   */
 	struct sa src;
 };
 
@@ -131,13 +134,15 @@ static void remember(const struct aa_phone *phone, const struct sip_msg *msg,
 	r->line        = line;
 	r->down        = aa_flow_state(flow) == AA_FLOW_DOWN;
 	r->refused     = refused;
+	r->taken       = false;
 	r->src         = msg->src;
 }
 
 
 /**
  * Did a request come a second time, over another way (RFC 3261 8.2.2.2)?
- * What did not is remembered for half a minute, or until its call is over.
+ * What did not is remembered for half a minute, or until its call is over and
+ * was not taken.
  *
  * @param phone What all lines share
  * @param msg   SIP request
@@ -187,26 +192,60 @@ bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 }
 
 
+static uint64_t call_of(const char *callid)
+{
+	struct pl pl;
+
+	pl_set_str(&pl, callid);
+
+	return mix(basis, &pl);
+}
+
+
 /**
- * A call is over: its request is none that another one could be merged with
+ * A call was taken: what comes of it over another way is late, even when it
+ * is over
+ *
+ * @param callid Its Call-ID
+ */
+void aa_merged_taken(const char *callid)
+{
+	uint64_t call;
+	size_t i;
+
+	if (!str_isset(callid))
+		return;
+
+	call = call_of(callid);
+
+	for (i=0; i<REQUESTS; i++) {
+		if (seen.v[i].call == call)
+			seen.v[i].taken = true;
+	}
+}
+
+
+/**
+ * A call is over: where nobody took it, its request is none that another one
+ * could be merged with
  *
  * @param callid Its Call-ID
  */
 void aa_merged_forget(const char *callid)
 {
 	uint64_t call;
-	struct pl pl;
 	size_t i;
 
 	if (!str_isset(callid))
 		return;
 
-	pl_set_str(&pl, callid);
-	call = mix(basis, &pl);
+	call = call_of(callid);
 
 	/* what was refused stays so: its retransmissions are libre's */
 	for (i=0; i<REQUESTS; i++) {
-		if (seen.v[i].call == call && !seen.v[i].refused)
-			seen.v[i].at = 0;
+		struct request *r = &seen.v[i];
+
+		if (r->call == call && !r->refused && !r->taken)
+			r->at = 0;
 	}
 }

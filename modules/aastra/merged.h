@@ -9,6 +9,7 @@
 struct aa_phone;
 
 bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg);
+void aa_merged_taken(const char *callid);
 void aa_merged_forget(const char *callid);
 
 #endif

@@ -435,12 +435,15 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 		break;
 
 	case AA_EVENT_CALL_OFFER:
+	case AA_EVENT_CALL_UP:
 	case AA_EVENT_CALL:
 		line = aa_line_find_ua(&aastra.phone, ua);
 		if (line)
 			aa_account_call_seen(line->acc, ua);
 		if (ev == AA_EVENT_CALL_OFFER)
 			aa_callmove_offer(line, ua, call);
+		if (ev == AA_EVENT_CALL_UP)
+			aa_merged_taken(call_id(call));
 		kick_all();
 		break;
 

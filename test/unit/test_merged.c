@@ -140,6 +140,15 @@ static void is_over(void)
 }
 
 
+static void is_taken(void)
+{
+	char callid[32];
+
+	assert_true(re_snprintf(callid, sizeof(callid), "call-%u", calls) > 0);
+	aa_merged_taken(callid);
+}
+
+
 static int setup(void **state)
 {
 	static const struct aa_flow flow = {"192.0.2.1", true, AA_FLOW_UP, 1};
@@ -263,6 +272,21 @@ static void call_is_over(void **state)
 }
 
 
+/* The other way was hung, and goes on */
+static void call_was_taken(void **state)
+{
+	(void)state;
+
+	assert_false(invite(0, 1));
+	is_taken();
+	is_over();
+	assert_true(invite(1, 2));
+
+	aa_merged_taken(NULL);
+	aa_merged_taken("");
+}
+
+
 /* RFC 3261 17.1.1.2: whoever sent it has given up */
 static void long_ago(void **state)
 {
@@ -285,6 +309,7 @@ int main(void)
 		cmocka_unit_test_setup(not_kept, setup),
 		cmocka_unit_test_setup(same_contact, setup),
 		cmocka_unit_test_setup(call_is_over, setup),
+		cmocka_unit_test_setup(call_was_taken, setup),
 		cmocka_unit_test_setup(long_ago, setup),
 	};
 
