@@ -7,7 +7,7 @@ import os
 EMULATED = bool(os.environ.get("AASTRA_EMULATED"))
 SLOW = 8 if EMULATED else 1
 # of the phone, where a test wants to be fast: more than a handshake takes
-TRANSACTION_MS = 2000 if EMULATED else 500
+TRANSACTION_MS = 4000 if EMULATED else 500
 
 
 def slack(seconds):
