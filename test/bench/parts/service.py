@@ -43,6 +43,7 @@ HOPELESS = 3            # rounds beyond the limit, after which no more is tried
 STAGGER_S = 25          # phones that share a fault start within this time
 LATE_S = 0.25           # a lab that is as late as that measures itself
 LOOKS = 40              # of which one in twenty may be late
+MOMENT_S = 0.2          # what a fault takes to be one
 AFTER_S = 2             # what belongs to a move is over then
 FIRST_HOST = 30         # of the numbers that the phones' hosts get
 AT_ONCE = 4             # phones or servers that are started side by side
@@ -314,13 +315,16 @@ class Cell:
 
     def found(self, slot):
         """From what the phone sent into the silence until it turned to the
-        backup."""
+        backup: [seconds], none if that was in the very moment of the fault.
+        It may have been answered then."""
         wire = self.lab.wire
         sent = wire.find(lambda e: e.kind not in ("rst", "fin"),
                          src=slot.host, dst=slot.primary.host, after=slot.t0)
+        if sent and sent[0].t < slot.t0 + MOMENT_S:
+            return []
         turned = wire.find(lambda e: e.kind in ("syn", "sip"), src=slot.host,
                            dst="backup", after=sent[0].t) if sent else None
-        return turned[0].t - sent[0].t if turned else None
+        return [turned[0].t - sent[0].t if turned else None]
 
     def note(self, slot):
         f = slot.figures
@@ -330,7 +334,8 @@ class Cell:
                 f["requests"] = self.requests(slot)
             if self.fault != "kill" and slot.name in ("aastra",
                                                       "aastra-quick"):
-                f["found"] = self.found(slot)
+                for found in self.found(slot):
+                    f["found"] = found
         for key, value in f.items():
             self.store.add(slot.name, key, value)
         slot.figures = {}
