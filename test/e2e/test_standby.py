@@ -195,7 +195,7 @@ def test_all_flows(lab, victim):
         calls.lossy = True
         lab.until(lambda: len(site.bindings()) == 1, 9, "one flow is left")
         time.sleep(0.3)
-    waited = max(a.answered - a.t for a in calls.attempts)
+    waited = max(a.answered - a.t for a in calls.attempts if a.answered)
     assert waited < 6, waited
     assert lab.wire.sip("INVITE", status=482, src="phone")
     site.repair(site.axis, victim, "hung")
