@@ -17,6 +17,7 @@
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
+#include <string.h>
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
@@ -69,20 +70,13 @@ static uint64_t mix(uint64_t sum, const struct pl *pl)
 }
 
 
-static uint64_t id_of(const struct sip_msg *msg)
+static uint64_t id_of(uint64_t call, const struct sip_msg *msg)
 {
-	uint64_t sum = mix(basis, &msg->callid);
+	uint64_t sum = mix(call, &msg->from.tag);
 
-	sum = mix(sum, &msg->from.tag);
 	sum = mix(sum, &msg->cseq.met);
 
 	return (sum ^ msg->cseq.num) * 1099511628211ull;
-}
-
-
-static uint64_t transaction_of(const struct sip_msg *msg)
-{
-	return mix(mix(basis, &msg->via.branch), &msg->via.sentby);
 }
 
 
@@ -119,22 +113,20 @@ static bool is_dead(const struct aa_phone *phone, const struct request *r)
 }
 
 
-static void remember(const struct aa_phone *phone, const struct sip_msg *msg,
-		     uint32_t line, bool refused)
+static void request_init(struct request *r, const struct aa_phone *phone,
+			 const struct sip_msg *msg, uint32_t line)
 {
 	const struct aa_flow *flow = aa_flow_to(&phone->flowl, &msg->src);
-	struct request *r = &seen.v[seen.next++ % REQUESTS];
 
+	memset(r, 0, sizeof(*r));
 	r->at          = aa_now_ms();
 	r->call        = mix(basis, &msg->callid);
-	r->id          = id_of(msg);
+	r->id          = id_of(r->call, msg);
 	r->uri         = mix(basis, &msg->ruri);
-	r->transaction = transaction_of(msg);
+	r->transaction = mix(mix(basis, &msg->via.branch), &msg->via.sentby);
 	r->generation  = flow ? aa_flow_generation(flow) : 0;
 	r->line        = line;
 	r->down        = aa_flow_state(flow) == AA_FLOW_DOWN;
-	r->refused     = refused;
-	r->taken       = false;
 	r->src         = msg->src;
 }
 
@@ -151,9 +143,7 @@ static void remember(const struct aa_phone *phone, const struct sip_msg *msg,
  */
 bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 {
-	const uint64_t now = aa_now_ms();
-	uint64_t id, uri, transaction;
-	bool merged = false;
+	struct request next;
 	uint32_t line;
 	size_t i;
 
@@ -165,40 +155,56 @@ bool aa_merged(const struct aa_phone *phone, const struct sip_msg *msg)
 	if (!line)
 		return false;
 
-	id          = id_of(msg);
-	uri         = mix(basis, &msg->ruri);
-	transaction = transaction_of(msg);
+	request_init(&next, phone, msg, line);
 
 	for (i=0; i<REQUESTS; i++) {
 		const struct request *r = &seen.v[i];
 
-		if (!r->at || now - r->at > MEMORY_MS || r->id != id ||
-		    r->line != line)
+		if (!r->at || next.at - r->at > MEMORY_MS ||
+		    r->id != next.id || r->line != line)
 			continue;
 
 		/* a retransmission is libre's */
-		if (r->transaction == transaction)
+		if (r->transaction == next.transaction)
 			return false;
 
 		/* so is one for the same Contact: libre knows whether the
 		   transaction before is over */
-		if (r->uri != uri && !r->refused && !is_dead(phone, r))
-			merged = true;
+		if (r->uri != next.uri && !r->refused && !is_dead(phone, r))
+			next.refused = true;
 	}
 
-	remember(phone, msg, line, merged);
+	seen.v[seen.next++ % REQUESTS] = next;
 
-	return merged;
+	return next.refused;
 }
 
 
-static uint64_t call_of(const char *callid)
+static void call_note(const char *callid, bool taken)
 {
+	uint64_t call;
 	struct pl pl;
+	size_t i;
+
+	if (!str_isset(callid))
+		return;
 
 	pl_set_str(&pl, callid);
+	call = mix(basis, &pl);
 
-	return mix(basis, &pl);
+	for (i=0; i<REQUESTS; i++) {
+		struct request *r = &seen.v[i];
+
+		if (r->call != call)
+			continue;
+
+		if (taken)
+			r->taken = true;
+
+		/* what was refused stays so: its retransmissions are libre's */
+		else if (!r->refused && !r->taken)
+			r->at = 0;
+	}
 }
 
 
@@ -210,18 +216,7 @@ static uint64_t call_of(const char *callid)
  */
 void aa_merged_taken(const char *callid)
 {
-	uint64_t call;
-	size_t i;
-
-	if (!str_isset(callid))
-		return;
-
-	call = call_of(callid);
-
-	for (i=0; i<REQUESTS; i++) {
-		if (seen.v[i].call == call)
-			seen.v[i].taken = true;
-	}
+	call_note(callid, true);
 }
 
 
@@ -233,19 +228,5 @@ void aa_merged_taken(const char *callid)
  */
 void aa_merged_forget(const char *callid)
 {
-	uint64_t call;
-	size_t i;
-
-	if (!str_isset(callid))
-		return;
-
-	call = call_of(callid);
-
-	/* what was refused stays so: its retransmissions are libre's */
-	for (i=0; i<REQUESTS; i++) {
-		struct request *r = &seen.v[i];
-
-		if (r->call == call && !r->refused && !r->taken)
-			r->at = 0;
-	}
+	call_note(callid, false);
 }

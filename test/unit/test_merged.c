@@ -131,21 +131,25 @@ static bool invite(int flow, unsigned branch)
 }
 
 
+static const char *callid(void)
+{
+	static char buf[32];
+
+	assert_true(re_snprintf(buf, sizeof(buf), "call-%u", calls) > 0);
+
+	return buf;
+}
+
+
 static void is_over(void)
 {
-	char callid[32];
-
-	assert_true(re_snprintf(callid, sizeof(callid), "call-%u", calls) > 0);
-	aa_merged_forget(callid);
+	aa_merged_forget(callid());
 }
 
 
 static void is_taken(void)
 {
-	char callid[32];
-
-	assert_true(re_snprintf(callid, sizeof(callid), "call-%u", calls) > 0);
-	aa_merged_taken(callid);
+	aa_merged_taken(callid());
 }
 
 

@@ -313,18 +313,19 @@ class Cell:
             match=lambda e: e.method in ("REGISTER", "SUBSCRIBE")
             or e.method == "OPTIONS" and e.dst == "backup"))
 
-    def found(self, slot):
+    def note_found(self, slot):
         """From what the phone sent into the silence until it turned to the
-        backup: [seconds], none if that was in the very moment of the fault.
-        It may have been answered then."""
+        backup. What it sent in the very moment of the fault may have been
+        answered: that is no figure."""
         wire = self.lab.wire
         sent = wire.find(lambda e: e.kind not in ("rst", "fin"),
                          src=slot.host, dst=slot.primary.host, after=slot.t0)
         if sent and sent[0].t < slot.t0 + MOMENT_S:
-            return []
+            return
         turned = wire.find(lambda e: e.kind in ("syn", "sip"), src=slot.host,
                            dst="backup", after=sent[0].t) if sent else None
-        return [turned[0].t - sent[0].t if turned else None]
+        slot.figures["found"] = (turned[0].t - sent[0].t if turned
+                                 else None)
 
     def note(self, slot):
         f = slot.figures
@@ -334,8 +335,7 @@ class Cell:
                 f["requests"] = self.requests(slot)
             if self.fault != "kill" and slot.name in ("aastra",
                                                       "aastra-quick"):
-                for found in self.found(slot):
-                    f["found"] = found
+                self.note_found(slot)
         for key, value in f.items():
             self.store.add(slot.name, key, value)
         slot.figures = {}
