@@ -838,22 +838,29 @@ void aa_line_policy_in(struct aa_policy_in *in, const struct aa_line *line)
 /* ---- paths ------------------------------------------------------------ */
 
 
+/* Where baresip's own binding is, if there is one, the registrar says */
+static void plain_learn(const struct aa_line *line, const struct aa_binding *b,
+			const struct sip_msg *msg)
+{
+	struct le *le;
+
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		const struct aa_path *left = le->data;
+
+		if (left->plain)
+			aa_binding_learn(left->b, b, line->phone->uuid, msg);
+	}
+}
+
+
 static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 			    const char *reason, uint32_t retry_after,
 			    const struct sip_msg *msg, void *arg)
 {
 	struct aa_path *path = arg;
-	struct le *le;
 
-	/* where baresip's own binding is, if there is one */
-	for (le = list_head(&path->line->leavel);
-	     le && ev == AA_BINDING_OK; le = le->next) {
-		const struct aa_path *left = le->data;
-
-		if (left->plain)
-			aa_binding_learn(left->b, b, path->line->phone->uuid,
-					 msg);
-	}
+	if (ev == AA_BINDING_OK)
+		plain_learn(path->line, b, msg);
 
 	/* a farewell may have gone over another path's flow */
 	if (msg && path->over_own)
