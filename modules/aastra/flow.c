@@ -873,13 +873,36 @@ static void flow_open(struct aa_flow *flow)
 }
 
 
+/*
+ * libre has one connection to an address, whoever wanted it: a server that one
+ * line names by its name, and another one by its address, is two flows.
+ */
+static bool is_shared(const struct aa_flow *flow)
+{
+	const struct le *le;
+
+	for (le = list_head(flow->le.list); le; le = le->next) {
+		const struct aa_flow *other = le->data;
+
+		if (other != flow && other->state != AA_FLOW_IDLE &&
+		    other->tp == flow->tp &&
+		    sa_cmp(&other->dst, &flow->dst, SA_ALL))
+			return true;
+	}
+
+	return false;
+}
+
+
 static void flow_close(struct aa_flow *flow)
 {
 	if (flow->state == AA_FLOW_IDLE)
 		return;
 
 	flow_stop(flow);
-	if (flow->keep && !flow->via)
+	if (is_shared(flow))
+		aa_conn_init(&flow->conn);
+	else if (flow->keep && !flow->via)
 		aa_conn_close(&flow->conn, false);
 
 	state_set(flow, AA_FLOW_IDLE);

@@ -568,6 +568,55 @@ def test_behind_a_named_proxy(lab):
                 if e.uri != "sip:" + lab.reg.ip]
 
 
+# ---- one server, two names ---------------------------------------------------------
+
+
+def other_spelling(site, how):
+    """How line 1 names its backup, which line 2 names by address and port."""
+    if how == "port":
+        return [site.lab.backup.ip,
+                "sip_line1_backup_outbound_proxy_port 0"]
+    site.dns.a("b.example.com", site.lab.backup)
+    return ["b.example.com", "sip_line1_backup_outbound_proxy_port 5060"]
+
+
+@parallel
+@pytest.mark.parametrize("how", ["port", "name"])
+def test_backup_is_the_primary_of_another_line(lab, how):
+    """What is one line's backup, under another name, is another line's
+    primary: libre has one connection there for both.  When the one is done
+    with it, the other one is not disturbed."""
+    site = Site(lab)
+    backup, key = other_spelling(site, how)
+    phone = lab.baresip(
+        [lab.account(100, via=lab.primary, transport="tcp"),
+         lab.account(101, via=lab.backup, transport="tcp")], aastra=True,
+        config=["dns_server " + site.dns.address, *FAST,
+                "sip_line1_backup_outbound_proxy " + backup, key,
+                "sip_line2_backup_outbound_proxy " + lab.primary.ip])
+
+    def on(line, rank):
+        lab.until(lambda: phone.state(line)["service"] == rank, 5,
+                  "line %d on the %s" % (line, rank))
+
+    on(1, "primary")
+    on(2, "primary")
+    for command, rank in ("failover", "backup"), ("failback", "primary"):
+        phone.cmd("aastra_%s 1" % command)
+        on(1, rank)
+    lab.until(lambda: phone.state(1)["flows"][1]["state"] == "idle", 5,
+              "done with the backup")
+    t = lab.now()
+    lab.until(lambda: len(lab.wire.find(kind="pong", src="backup",
+                                        after=t)) > 1, 10,
+              "the other line's connection answers still")
+    for line in 1, 2:
+        assert not [e for e in phone.state(line)["history"]
+                    if e["event"] == "flow-down"]
+    assert phone.state(2)["counters"]["failovers"] == 0
+    assert phone.exit() == 0
+
+
 # ---- calls ---------------------------------------------------------------------
 
 
