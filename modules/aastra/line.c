@@ -1782,12 +1782,37 @@ static void commit_story(struct aa_line *line, const struct aa_path *path,
 }
 
 
+/* Servers of one phone may well have realms of their own; but a person who
+   wonders why a password is refused looks here */
+static void realm_note(struct aa_line *line, const struct aa_path *path)
+{
+	const char *realm = aa_binding_realm(path->b);
+	char text[192];
+
+	if (!str_isset(realm) || 0 == str_cmp(realm, line->realm))
+		return;
+
+	if (line->realm[0]) {
+		(void)re_snprintf(text, sizeof(text), "credentials are asked"
+				  " for realm \"%s\", before for \"%s\"",
+				  realm, line->realm);
+		change(line, AA_JOURNAL_CONFIG, path_name(line, path), text,
+		       0, "REGISTER", "the same user name and password are"
+		       " answered with");
+	}
+
+	str_ncpy(line->realm, realm, sizeof(line->realm));
+}
+
+
 static void commit(struct aa_line *line)
 {
 	struct aa_path *path = line->next, *old = line->cur;
 	const struct aa_server *aor = aor_server(line, path->use);
+	const bool proven = path->proven;
 	int err;
 
+	path->stands = false;
 	line->next = NULL;
 	line->cur  = path;
 	memcpy(line->use, path->use, sizeof(line->use));
@@ -1819,45 +1844,29 @@ static void commit(struct aa_line *line)
 
 	if (old)
 		put_by(line, old);
+
+	if (!path->registered)
+		return;
+
+	path->proven = true;
+	if (line->second && !proven && line->cfg.outbound)
+		line->second->wants = true;
+	realm_note(line, path);
 }
 
 
 /* ---- what happened ---------------------------------------------------- */
 
 
-/* Servers of one phone may well have realms of their own; but a person who
-   wonders why a password is refused looks here */
-static void realm_note(struct aa_line *line, const struct aa_path *path)
-{
-	const char *realm = aa_binding_realm(path->b);
-	char text[192];
-
-	if (!str_isset(realm) || 0 == str_cmp(realm, line->realm))
-		return;
-
-	if (line->realm[0]) {
-		(void)re_snprintf(text, sizeof(text), "credentials are asked"
-				  " for realm \"%s\", before for \"%s\"",
-				  realm, line->realm);
-		change(line, AA_JOURNAL_CONFIG, path_name(line, path), text,
-		       0, "REGISTER", "the same user name and password are"
-		       " answered with");
-	}
-
-	str_ncpy(line->realm, realm, sizeof(line->realm));
-}
-
-
 static void path_ok(struct aa_line *line, struct aa_path *path)
 {
 	struct aa_penalty *pen = path_penalty(path);
 	const bool again = path == line->cur && !aa_line_registered(line);
-	const bool proven = path->proven, made = path->wants;
+	const bool made = path->wants;
 
 	path->wants      = path->forced;
 	path->owed       = false;
 	path->inherited  = false;
-	path->proven     = true;
 	path->farewells  = 0;
 	path->refused    = 0;
 	path->registered = true;
@@ -1866,19 +1875,22 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	pen->failures = 0;
 	++line->count.registrations;
 
+	/* a live binding goes before every wish; but where the line is in
+	   service without it, the policy is asked whether it still wants to
+	   move: in this very instant what is in force may have recovered */
+	if (path == line->next) {
+		if (!aa_line_registered(line))
+			commit(line);
+		return;
+	}
+
+	path->proven = true;
+
 	/* of two flows a server takes the one that was registered last
 	   (RFC 5626 7): that shall be the one in force */
 	if (path == line->second) {
 		path->requests = aa_binding_requests(path->b);
 		line->reassure |= made && line->cfg.outbound;
-		return;
-	}
-
-	if (path == line->next) {
-		commit(line);
-		if (line->second && !proven && line->cfg.outbound)
-			line->second->wants = true;
-		realm_note(line, path);
 		return;
 	}
 
@@ -2005,7 +2017,7 @@ static void path_rejected(struct aa_line *line, struct aa_path *path)
 		return;
 	}
 
-	commit(line);
+	path->stands = true;
 }
 
 
@@ -2045,12 +2057,6 @@ static void take_up_events(struct aa_line *line)
 
 		path->event = false;
 		leaving_event(path);
-	}
-
-	if (line->reassure && line->cur && line->cur->registered &&
-	    !line->next && !aa_binding_pending(line->cur->b)) {
-		line->reassure = false;
-		line->cur->wants = true;
 	}
 }
 
@@ -2375,10 +2381,19 @@ static void abandon_next(struct aa_line *line)
 	struct aa_path *path = line->next;
 
 	line->next = NULL;
-	if (line->second || !same_use(path->use, line->second_use))
+	path->stands = false;
+	if (line->second || !same_use(path->use, line->second_use)) {
 		leave(line, path);
-	else
-		line->second = path;
+		return;
+	}
+
+	/* it has been registered last, and that shall be the one in force */
+	if (path->registered && !path->wants) {
+		path->proven = true;
+		line->reassure |= line->cfg.outbound;
+	}
+
+	line->second = path;
 }
 
 
@@ -2396,6 +2411,18 @@ static bool only_calls_move(const struct aa_line *line)
 		(!line->cur || next->use[AA_ROLE_REGISTRAR] ==
 		 line->cur->use[AA_ROLE_REGISTRAR]) &&
 		aa_flow_state(next->flow) == AA_FLOW_DOWN;
+}
+
+
+/* What may have gone from the registrar is registered once more */
+static void reassure(struct aa_line *line)
+{
+	if (!line->reassure || !line->cur || !line->cur->registered ||
+	    aa_binding_pending(line->cur->b))
+		return;
+
+	line->reassure = false;
+	line->cur->wants = true;
 }
 
 
@@ -2448,6 +2475,7 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		if (line->next)
 			abandon_next(line);
 
+		reassure(line);
 		keep(line, cur);
 		return;
 	}
@@ -2459,9 +2487,12 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 	if (!line->next)
 		line->next = second_take(line, out->use);
 
-	if (path_serves(line->next) && !line->next->wants) {
+	if (line->next && (line->next->stands ||
+	    (path_serves(line->next) && !line->next->wants))) {
 		commit(line);
+		reassure(line);
 		keep(line, line->cur);
+		aa_line_kick(line);     /* decided for where it was before  */
 		return;
 	}
 
@@ -2484,6 +2515,10 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		commit(line);
 		return;
 	}
+
+	/* what it had is gone with its flow */
+	if (!path_serves(line->next))
+		line->next->wants = true;
 
 	attempt(line, line->next);
 }

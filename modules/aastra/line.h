@@ -63,6 +63,8 @@ struct aa_path {
 				     Call-ID that it has now                */
 	bool forced;            /**< asked for by the user: no budget       */
 	bool paced;             /**< has waited for its turn                */
+	bool stands;            /**< refused, as another server would say,
+				     too: it comes into force all the same  */
 
 	bool plain;             /**< baresip's own, made before it was a
 				     line: it is only removed               */

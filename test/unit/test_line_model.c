@@ -86,6 +86,7 @@ enum {
 	BACKOFF_MAX = 16,
 	HOLD_MAX    = 300000,   /* as in line.c                             */
 	SPINS_MAX   = 5000,     /* events in one instant                    */
+	LOOK        = 1,        /* until a line sees what its flow did      */
 	MINUTE      = 60000,
 	RING        = 256,
 
@@ -301,6 +302,9 @@ struct watch {
 	uint32_t moves;
 	enum aa_rank use[AA_ROLE_COUNT];
 	uint64_t pen_down[AA_RANK_COUNT]; /* when the flow was last down    */
+	uint64_t pen_up[AA_RANK_COUNT]; /* since when it is not any more    */
+	uint64_t pen_seen;      /* of the backup, an instant ago            */
+	uint64_t told_at;       /* it said to be in service where it is     */
 	uint64_t sentv[RING];   /* REGISTERs                                */
 	uint64_t exchv[RING];   /* of these, first ones of an exchange      */
 	uint64_t movev[RING];
@@ -2699,11 +2703,14 @@ struct uri *account_luri(const struct account *acc)
 /* Who moves says why */
 void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...)
 {
+	const bool moves = 0 == strcmp(event, "failover") ||
+		0 == strcmp(event, "failback");
+	unsigned line = 0;
 	char buf[512];
 	va_list ap;
 	(void)ua;
 
-	if (0 != strcmp(event, "failover") && 0 != strcmp(event, "failback"))
+	if (!moves && 0 != strcmp(event, "registered"))
 		return;
 
 	va_start(ap, fmt);
@@ -2711,7 +2718,11 @@ void aa_compat_emit(struct ua *ua, const char *event, const char *fmt, ...)
 		buf[sizeof(buf) - 1] = '\0';
 	va_end(ap);
 
-	if (str_len(buf) >= 7 && 0 == strcmp(buf + strlen(buf) - 7, "reason="))
+	if (0 != strcmp(event, "failback") &&
+	    1 == sscanf(buf, "line=%u", &line) && line_of(line))
+		watch_of(line)->told_at = vclock.now;
+
+	if (moves && str_len(buf) >= 7 && 0 == strcmp(buf + strlen(buf) - 7, "reason="))
 		broken("no reason", "%s: %s", event, buf);
 }
 
@@ -3253,12 +3264,23 @@ static void check_move(const struct watch *wl)
 		const uint64_t lately = vclock.now > past ?
 			vclock.now - past : 0;
 
+		uint64_t bad_at;
+
 		if (wl->use[i] != B || line->use[i] != P || !flow)
 			continue;
 
-		if (w.hostv[flow->host].down_at > lately ||
-		    aa_flow_state(flow) == AA_FLOW_DOWN ||
-		    line->pen[axis][B].until > lately)
+		if (aa_flow_state(flow) == AA_FLOW_DOWN ||
+		    line->pen[axis][B].until > vclock.now)
+			continue;
+
+		/* it was on its way home then, and may have come there; but
+		   not from where it has said since to be in service again */
+		bad_at = w.hostv[flow->host].down_at;
+		if (axis == role)
+			bad_at = MAX(bad_at, MIN(wl->pen_seen,
+						 vclock.now - 1));
+		if (bad_at > lately &&
+		    (axis != role || bad_at >= wl->told_at))
 			continue;
 
 		if (line->cfg.failback == AA_FAILBACK_MANUAL ||
@@ -3375,12 +3397,19 @@ static void check_left(const struct aa_line *line)
 }
 
 
-/* A server that did not answer, and is back, does not wait twice */
+/*
+ * A server that did not answer, and is back, does not wait twice.  The line
+ * looks as soon as it is back, at the next millisecond if it had something
+ * else to do in this one (timer.c).
+ */
 static void check_penalty(struct watch *wl)
 {
 	const struct aa_line *line = wl->line;
 	const enum aa_role role = route_role();
+	const uint64_t until = line->pen[role][B].until;
 	int rank;
+
+	wl->pen_seen = until ? until : MIN(wl->pen_seen, vclock.now);
 
 	for (rank=P; rank<=B; rank++) {
 		const struct aa_penalty *pen = &line->pen[role][rank];
@@ -3390,11 +3419,15 @@ static void check_penalty(struct watch *wl)
 
 		case AA_FLOW_DOWN:
 			wl->pen_down[rank] = pen->until;
+			wl->pen_up[rank]   = 0;
 			break;
 
 		case AA_FLOW_UP:
+			if (!wl->pen_up[rank])
+				wl->pen_up[rank] = vclock.now;
 			if (pen->silent && pen->until > vclock.now &&
-			    pen->until == wl->pen_down[rank])
+			    pen->until == wl->pen_down[rank] &&
+			    vclock.now - wl->pen_up[rank] > LOOK)
 				broken("penalty", "line %u: the %s is back,"
 				       " and is not used", line->cfg.line,
 				       aa_rank_name((enum aa_rank)rank));
@@ -4861,13 +4894,44 @@ static void test_stories(void **state)
 		{WAIT, 0, 0, 60000},
 		{HOST, 1, REFUSES, 0}, {HOST, 4, REFUSES, 52000}
 	};
-	struct action v[ACTIONS];
-	struct setup s = refused;
+
+	/* during a call, the answer of the primary's registrar comes in the
+	   instant in which the backup has registered the line again */
+	static const struct setup instant = {
+		.topo = &topologyv[11], .tp = SIP_TRANSP_TCP,
+		.failback = AA_FAILBACK_MANUAL, .outbound = true,
+		.auth = true, .strict = true, .options_ok = true,
+		.standby = 2, .lines = 1, .keepalive = 1,
+		.transaction = 4000, .base = 30, .max = 30, .successes = 1,
+		.period = 120, .renewal = 15, .retry = 30, .warm = B
+	};
+	static const struct action instantv[] = {
+		{HOST, 3, SWALLOWS, 0}, {HOST, 2, SWALLOWS, 1000},
+		{ALL_WORK, 0, 0, 94000},
+		{HOST, 2, REFUSES, 0}, {HOST, 3, SAYS_503, 0},
+		{RESTART, 0, 0, 0}, {CALL, 0, 0, 107803},
+		{ALL_WORK, 0, 0, 0}, {NEW_ADDRESS, 0, 0, 0}
+	};
+	const struct {
+		const struct setup *s;
+		const struct action *v;
+		size_t n;
+		uint64_t seed;
+	} storyv[] = {
+		{&refused, refusedv, ARRAY_SIZE(refusedv), ENDS_WELL},
+		{&instant, instantv, ARRAY_SIZE(instantv), 17215}
+	};
+	size_t i;
 	(void)state;
 
-	memcpy(v, refusedv, sizeof(refusedv));
-	if (tell_if_broken(&s, v, ARRAY_SIZE(refusedv), ENDS_WELL))
-		fail_msg("broken: %s: %s", w.what, w.bad);
+	for (i=0; i<ARRAY_SIZE(storyv); i++) {
+		struct action v[ACTIONS];
+		struct setup s = *storyv[i].s;
+
+		memcpy(v, storyv[i].v, storyv[i].n * sizeof(*v));
+		if (tell_if_broken(&s, v, storyv[i].n, storyv[i].seed))
+			fail_msg("broken: %s: %s", w.what, w.bad);
+	}
 }
 
 
