@@ -18,6 +18,7 @@
 #include <curl/curl.h>
 #endif
 #include "compat.h"
+#include "timer.h"
 #include "fetch.h"
 
 
@@ -45,7 +46,7 @@ struct req {
 
 struct aa_fetch {
 	CURLM *multi;
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	struct list reql;       /* not finished (struct req)                */
 	struct aa_fetch_file *filev;
 	size_t filec;
@@ -73,7 +74,7 @@ static void destructor(void *arg)
 	struct aa_fetch *f = arg;
 	size_t i;
 
-	tmr_cancel(&f->tmr);
+	aa_tmr_cancel(&f->tmr);
 	list_flush(&f->reql);
 	if (f->multi)
 		(void)curl_multi_cleanup(f->multi);
@@ -111,7 +112,7 @@ static size_t write_handler(char *p, size_t size, size_t n, void *arg)
 /* The last word: nothing may be touched after it */
 static void finish(struct aa_fetch *f, int err, size_t i, const char *text)
 {
-	tmr_cancel(&f->tmr);
+	aa_tmr_cancel(&f->tmr);
 	list_flush(&f->reql);
 
 	f->h(err, i, text, f->filev, f->filec, f->arg);
@@ -180,7 +181,7 @@ static void tick_handler(void *arg)
 	CURLMsg *msg;
 	CURLMcode code;
 
-	tmr_start(&f->tmr, TICK_MS, tick_handler, f);
+	aa_tmr_start(&f->tmr, TICK_MS, tick_handler, f);
 
 	code = curl_multi_perform(f->multi, &running);
 	if (code != CURLM_OK) {
@@ -361,7 +362,7 @@ int aa_fetch_alloc(struct aa_fetch **fetchp, const char * const *urlv,
 			err = req_alloc(f, i, cafile);
 	}
 
-	tmr_start(&f->tmr, 0, tick_handler, f);
+	aa_tmr_start(&f->tmr, 0, tick_handler, f);
 
  out:
 	if (err)

@@ -25,6 +25,7 @@
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
+#include "timer.h"
 #include "seen.h"
 #include "httpreq.h"
 #include "http.h"
@@ -64,7 +65,7 @@ struct conn {
 	struct le le;
 	struct tcp_conn *tc;
 	struct mbuf *mb;        /* what has arrived of the request          */
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	struct sa peer;
 	struct aa_httpreq req;
 	enum state state;
@@ -89,9 +90,9 @@ static struct {
 	struct tcp_sock *ts;
 	struct list connl;      /* struct conn, the oldest first            */
 	struct aa_seen *seen;
-	struct tmr tmr_open;
-	struct tmr tmr_push;
-	struct tmr tmr_tick;
+	struct aa_tmr tmr_open;
+	struct aa_tmr tmr_push;
+	struct aa_tmr tmr_tick;
 	uint64_t pushed;        /* when, aa_now_ms()                        */
 	uint64_t seq;           /* of the history, told to all              */
 	uint32_t dirtyv[DIRTY_MAX];
@@ -109,7 +110,7 @@ static void conn_destructor(void *arg)
 	struct conn *conn = arg;
 
 	list_unlink(&conn->le);
-	tmr_cancel(&conn->tmr);
+	aa_tmr_cancel(&conn->tmr);
 	mem_deref(conn->tc);
 	if (conn->mb)
 		OPENSSL_cleanse(conn->mb->buf, conn->mb->size);
@@ -134,7 +135,7 @@ static void reply_sent(struct conn *conn)
 	/* closing while data comes in would reset the connection, and the
 	   other side might never read why */
 	conn->state = ST_LINGER;
-	tmr_start(&conn->tmr, LINGER_MS, timeout_handler, conn);
+	aa_tmr_start(&conn->tmr, LINGER_MS, timeout_handler, conn);
 }
 
 
@@ -210,7 +211,7 @@ static void reply(struct conn *conn, uint16_t scode, const char *type,
 	}
 
 	conn->state = ST_REPLY;
-	tmr_start(&conn->tmr, REPLY_MS, timeout_handler, conn);
+	aa_tmr_start(&conn->tmr, REPLY_MS, timeout_handler, conn);
 
 	if (tcp_conn_txqsz(conn->tc) == 0)
 		reply_sent(conn);
@@ -418,7 +419,7 @@ static void events_begin(struct conn *conn)
 	conn->state = ST_EVENTS;
 	conn->seq   = conn->req.since;
 	conn->mb    = mem_deref(conn->mb);
-	tmr_cancel(&conn->tmr);
+	aa_tmr_cancel(&conn->tmr);
 
 	err  = print_head(mb, 200, "text/event-stream");
 	err |= mbuf_write_str(mb, "X-Accel-Buffering: no\r\n\r\n"
@@ -521,12 +522,12 @@ static void news_handler(enum aa_news what, uint32_t line, void *arg)
 	else if (i == http.dirtyc)
 		http.dirtyv[http.dirtyc++] = line;
 
-	if (tmr_isrunning(&http.tmr_push))
+	if (aa_tmr_isrunning(&http.tmr_push))
 		return;
 
 	if (now - http.pushed < PUSH_LEAST_MS)
 		wait = MAX(wait, PUSH_LEAST_MS - (now - http.pushed));
-	tmr_start(&http.tmr_push, wait, push_handler, NULL);
+	aa_tmr_start(&http.tmr_push, wait, push_handler, NULL);
 }
 
 
@@ -536,7 +537,7 @@ static void tick_handler(void *arg)
 	struct mbuf *mb;
 	(void)arg;
 
-	tmr_start(&http.tmr_tick, TICK_MS, tick_handler, NULL);
+	aa_tmr_start(&http.tmr_tick, TICK_MS, tick_handler, NULL);
 
 	mb = listeners() ? mbuf_alloc(16384) : NULL;
 	if (!mb)
@@ -674,7 +675,7 @@ static void guess_handler(void *arg)
 static void wrong_token(struct conn *conn)
 {
 	conn->state = ST_GUESS;
-	tmr_start(&conn->tmr, GUESS_MS, guess_handler, conn);
+	aa_tmr_start(&conn->tmr, GUESS_MS, guess_handler, conn);
 }
 
 
@@ -964,7 +965,7 @@ static void conn_handler(const struct sa *peer, void *arg)
 		return;
 	}
 
-	tmr_start(&conn->tmr, REQUEST_MS, late_handler, conn);
+	aa_tmr_start(&conn->tmr, REQUEST_MS, late_handler, conn);
 }
 
 
@@ -1136,14 +1137,14 @@ static void open_handler(void *arg)
 				" tried again every %u s\n", &http.laddr, err,
 				RETRY_MS / 1000);
 		http.said = true;
-		tmr_start(&http.tmr_open, RETRY_MS, open_handler, NULL);
+		aa_tmr_start(&http.tmr_open, RETRY_MS, open_handler, NULL);
 		return;
 	}
 
 	token_choose();
 	if (!http.seen && aa_seen_listen(&http.seen, news_handler, NULL))
 		warning("aastra: page: it will not be told what is new\n");
-	tmr_start(&http.tmr_tick, TICK_MS, tick_handler, NULL);
+	aa_tmr_start(&http.tmr_tick, TICK_MS, tick_handler, NULL);
 
 	info("aastra: page: http://%J/%s%s\n", &http.laddr,
 	     http.where[0] ? ", the token is in " : "", http.where);
@@ -1154,9 +1155,9 @@ static void stop(void)
 {
 	struct le *le = list_head(&http.connl);
 
-	tmr_cancel(&http.tmr_open);
-	tmr_cancel(&http.tmr_push);
-	tmr_cancel(&http.tmr_tick);
+	aa_tmr_cancel(&http.tmr_open);
+	aa_tmr_cancel(&http.tmr_push);
+	aa_tmr_cancel(&http.tmr_tick);
 	http.seen = mem_deref(http.seen);
 	http.ts   = mem_deref(http.ts);
 	http.said = false;
@@ -1238,7 +1239,7 @@ void aa_http_config(const char *listen, const char *token)
 	str_ncpy(http.listen, listen, sizeof(http.listen));
 	str_ncpy(http.key, token, sizeof(http.key));
 
-	tmr_start(&http.tmr_open, 0, start_handler, NULL);
+	aa_tmr_start(&http.tmr_open, 0, start_handler, NULL);
 }
 
 

@@ -14,6 +14,7 @@
 #include <re.h>
 #include "aastra_baresip.h"
 #include "compat.h"
+#include "timer.h"
 #include "flow.h"
 #include "account.h"
 #include "line.h"
@@ -65,8 +66,8 @@ static struct {
 	struct aa_provision *pv; /* files by HTTP                           */
 	struct list placel;     /* by number (struct place)                 */
 	struct hash *ht;        /* by user agent (struct place)             */
-	struct tmr tmr;         /* looks for accounts without an event      */
-	struct tmr tmr_work;    /* baresip's list is to be put in order     */
+	struct aa_tmr tmr;      /* looks for accounts without an event      */
+	struct aa_tmr tmr_work; /* baresip's list is to be put in order     */
 	char conf_path[512];
 	char warm_path[512];
 	uint32_t count;         /* accounts so far that were not made here  */
@@ -202,10 +203,10 @@ static struct place *place_find(uint32_t n)
 
 static void work_soon(uint32_t ms)
 {
-	if (ms && tmr_isrunning(&lines.tmr_work))
+	if (ms && aa_tmr_isrunning(&lines.tmr_work))
 		return;
 
-	tmr_start(&lines.tmr_work, ms, work_handler, NULL);
+	aa_tmr_start(&lines.tmr_work, ms, work_handler, NULL);
 }
 
 
@@ -545,7 +546,7 @@ void aa_lines_look(void)
 			err);
 
 	if (err || aa_config_max_line(lines.cfg) > lines.count)
-		tmr_start(&lines.tmr, LOOK_MS, look_handler, NULL);
+		aa_tmr_start(&lines.tmr, LOOK_MS, look_handler, NULL);
 }
 
 
@@ -1318,7 +1319,7 @@ void aa_lines_begin(void)
 			(void)line_make(n, NULL, NULL);
 	}
 
-	tmr_start(&lines.tmr_work, 0, start_handler, NULL);
+	aa_tmr_start(&lines.tmr_work, 0, start_handler, NULL);
 }
 
 
@@ -1332,8 +1333,8 @@ void aa_lines_close(void)
 	aa_contact_close();
 	lines.pv = mem_deref(lines.pv);
 
-	tmr_cancel(&lines.tmr);
-	tmr_cancel(&lines.tmr_work);
+	aa_tmr_cancel(&lines.tmr);
+	aa_tmr_cancel(&lines.tmr_work);
 
 	while ((le = list_head(&lines.placel))) {
 		struct place *pl = le->data;
@@ -1375,7 +1376,7 @@ void aa_lines_call_closed(void)
 		const struct place *pl = le->data;
 
 		if (pl->waits) {
-			tmr_start(&lines.tmr_work, 1, work_handler, NULL);
+			aa_tmr_start(&lines.tmr_work, 1, work_handler, NULL);
 			return;
 		}
 	}

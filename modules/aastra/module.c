@@ -78,13 +78,13 @@ static struct {
 	struct sip_lsnr *lsnr;
 	struct aa_netwatch *netwatch;
 	struct sa laddr[TRANSPS * AFS]; /* of libre's transports            */
-	struct tmr tmr_net;     /* the network is back: what is down again  */
+	struct aa_tmr tmr_net;  /* the network is back: what is down again  */
 	unsigned net_again;     /* how often, after a change                */
-	struct tmr tmr_exit;    /* baresip has ended its user agents        */
+	struct aa_tmr tmr_exit; /* baresip has ended its user agents        */
 	struct aa_tmr tmr_save; /* what lines remember is to be written     */
 	uint64_t saved_at;      /* when it was written at once, last        */
 	char path_warm[512];    /* where                                    */
-	struct aa_tmr tmr_history; /* the history is to be written             */
+	struct aa_tmr tmr_history; /* the history is to be written          */
 	char path_history[512]; /* where                                    */
 	bool closing;
 } aastra;
@@ -181,7 +181,7 @@ static void journal_handler(const struct aa_journal_entry *e, void *arg)
 
 	if (!aa_tmr_isrunning(&aastra.tmr_history))
 		aa_tmr_start(&aastra.tmr_history, HISTORY_DELAY_MS,
-			  history_handler, NULL);
+			     history_handler, NULL);
 }
 
 
@@ -321,8 +321,8 @@ static void net_again_handler(void *arg)
 	}
 
 	if (aastra.net_again++ < NET_AGAIN)
-		tmr_start(&aastra.tmr_net, NET_AGAIN_MS, net_again_handler,
-			  NULL);
+		aa_tmr_start(&aastra.tmr_net, NET_AGAIN_MS, net_again_handler,
+			     NULL);
 }
 
 
@@ -333,8 +333,8 @@ static void net_handler(enum aa_net what, void *arg)
 
 	if (what == AA_NET_UP) {
 		aastra.net_again = 1;
-		tmr_start(&aastra.tmr_net, NET_AGAIN_MS, net_again_handler,
-			  NULL);
+		aa_tmr_start(&aastra.tmr_net, NET_AGAIN_MS, net_again_handler,
+			     NULL);
 	}
 
 	/* baresip itself looks once a minute */
@@ -431,7 +431,7 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 		save_now();
 		if (ua)
 			ua_disappears(ua);
-		tmr_start(&aastra.tmr_exit, EXIT_MS, exit_handler, NULL);
+		aa_tmr_start(&aastra.tmr_exit, EXIT_MS, exit_handler, NULL);
 		break;
 
 	case AA_EVENT_CALL_OFFER:
@@ -867,6 +867,7 @@ static int module_init(void)
 		aa_lines_close();
 		aa_tmr_cancel(&aastra.tmr_history);
 		aastra.phone.jnl = mem_deref(aastra.phone.jnl);
+		aa_tmr_close();
 	}
 
 	return err;
@@ -880,8 +881,8 @@ static int module_close(void)
 	aastra.closing = true;
 	aa_http_close();
 	aa_hangup_close();
-	tmr_cancel(&aastra.tmr_exit);
-	tmr_cancel(&aastra.tmr_net);
+	aa_tmr_cancel(&aastra.tmr_exit);
+	aa_tmr_cancel(&aastra.tmr_net);
 	aastra.netwatch = mem_deref(aastra.netwatch);
 	save_now();
 

@@ -21,6 +21,7 @@
 #include <linux/rtnetlink.h>
 #include <re.h>
 #include "compat.h"
+#include "timer.h"
 #include "netwatch.h"
 
 
@@ -49,7 +50,7 @@ struct known {
 
 struct aa_netwatch {
 	struct list knownl;
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	struct aa_fd afd;
 	uint32_t port;          /* our address at the kernel                */
 	uint32_t seq;
@@ -70,7 +71,7 @@ static void destructor(void *arg)
 {
 	struct aa_netwatch *nw = arg;
 
-	tmr_cancel(&nw->tmr);
+	aa_tmr_cancel(&nw->tmr);
 
 	aa_compat_fd_close(&nw->afd);
 	list_flush(&nw->knownl);
@@ -111,8 +112,8 @@ static void event(struct aa_netwatch *nw, enum aa_net what)
 	nw->pending[what] = true;
 	nw->last = what;
 
-	if (!tmr_isrunning(&nw->tmr))
-		tmr_start(&nw->tmr, DEBOUNCE_MS, debounce_handler, nw);
+	if (!aa_tmr_isrunning(&nw->tmr))
+		aa_tmr_start(&nw->tmr, DEBOUNCE_MS, debounce_handler, nw);
 }
 
 

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <re.h>
 #include "aastra_baresip.h"
+#include "timer.h"
 #include "fetch.h"
 #include "replace.h"
 #include "provision.h"
@@ -66,7 +67,7 @@ struct aa_provision {
 	struct wanted wantv[AA_LAYER_COUNT];
 	size_t wantc;
 	size_t askv[AA_LAYER_COUNT]; /* what each URL of the fetch is for   */
-	struct tmr tmr;
+	struct aa_tmr tmr;
 	unsigned failures;
 	aa_provision_h *h;
 	void *arg;
@@ -464,7 +465,7 @@ static void failed(struct aa_provision *pv, const char *name,
 	}
 
 	pv->next = mem_deref(pv->next);
-	tmr_start(&pv->tmr, wait, retry_handler, pv);
+	aa_tmr_start(&pv->tmr, wait, retry_handler, pv);
 }
 
 
@@ -613,7 +614,7 @@ static void want(struct aa_provision *pv, enum aa_config_layer layer,
 
 static void stop(struct aa_provision *pv)
 {
-	tmr_cancel(&pv->tmr);
+	aa_tmr_cancel(&pv->tmr);
 	pv->fetch = mem_deref(pv->fetch);
 	pv->next  = mem_deref(pv->next);
 	pv->wantc = 0;

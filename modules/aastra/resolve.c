@@ -17,6 +17,7 @@
  */
 #include <string.h>
 #include <re.h>
+#include "timer.h"
 #include "resolve.h"
 
 
@@ -81,8 +82,8 @@ struct query {
 struct aa_resolve {
 	struct aa_resolve **rp;
 	struct dnsc *dnsc;
-	struct tmr tmr;
-	struct tmr tmr_grace;
+	struct aa_tmr tmr;
+	struct aa_tmr tmr_grace;
 	struct query queryv[QUERIES_MAX];
 	struct host *hostv;
 	size_t hostc;
@@ -105,8 +106,8 @@ static void destructor(void *arg)
 	struct aa_resolve *r = arg;
 	size_t i;
 
-	tmr_cancel(&r->tmr);
-	tmr_cancel(&r->tmr_grace);
+	aa_tmr_cancel(&r->tmr);
+	aa_tmr_cancel(&r->tmr_grace);
 
 	if (r->rp)
 		*r->rp = NULL;
@@ -224,8 +225,8 @@ static void complete(struct aa_resolve *r, int err)
 	size_t i;
 	int f;
 
-	tmr_cancel(&r->tmr);
-	tmr_cancel(&r->tmr_grace);
+	aa_tmr_cancel(&r->tmr);
+	aa_tmr_cancel(&r->tmr_grace);
 
 	if (err)
 		ttl_use(r, TTL_PARTIAL);
@@ -671,8 +672,8 @@ static bool advance(struct aa_resolve *r)
 	if (!in_flight(r))
 		return true;
 
-	if (have_one_each(r) && !tmr_isrunning(&r->tmr_grace))
-		tmr_start(&r->tmr_grace, GRACE_MS, timeout_handler, r);
+	if (have_one_each(r) && !aa_tmr_isrunning(&r->tmr_grace))
+		aa_tmr_start(&r->tmr_grace, GRACE_MS, timeout_handler, r);
 
 	return false;
 }
@@ -693,7 +694,7 @@ static void dns_handler(int err, const struct dnshdr *hdr, struct list *ansl,
 	if (err == ECONNABORTED || r->closed) {
 		r->closed = true;
 		if (!in_flight(r))
-			tmr_start(&r->tmr, 0, closed_handler, r);
+			aa_tmr_start(&r->tmr, 0, closed_handler, r);
 		return;
 	}
 
@@ -781,7 +782,7 @@ int aa_resolve(struct aa_resolve **rp, struct dnsc *dnsc, const char *host,
 		goto out;
 	}
 
-	tmr_start(&r->tmr, timeout_ms, timeout_handler, r);
+	aa_tmr_start(&r->tmr, timeout_ms, timeout_handler, r);
 
 	r->rp = rp;
 	*rp = r;

@@ -21,17 +21,16 @@ import contextlib
 import mmap
 import os
 import re
-import shutil
 import struct
-import subprocess
 
 import pytest
 
 from lab import wait
 from lab.ctrl import CommandError
 from lab.figures import figure
+from lab.preload import preload
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
-from lab.site import BACKUP, PRIMARY, TOP, Site
+from lab.site import BACKUP, PRIMARY, Site
 from lab.wait import Timeout
 
 SITES = 1 << 16
@@ -59,8 +58,7 @@ class Memory:
             f.truncate(SIZE)
         with open(self.path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), SIZE)
-        preload = [*sanitizer(lab.module), build(lab)]
-        self.env = {"LD_PRELOAD": ":".join(preload),
+        self.env = {**preload(lab, "memfault"),
                     "AASTRA_MEMFAULT": self.path,
                     # the leaks of baresip are its own, ours are counted
                     "ASAN_OPTIONS": "detect_leaks=0",
@@ -87,26 +85,6 @@ class Memory:
         """Where the allocations so far come from: offsets in aastra.so."""
         n = min(self.count, SITES)
         return list(struct.unpack_from("%dI" % n, self.map, HEAD.size))[first:]
-
-
-def sanitizer(module):
-    """A module with sanitizers wants their library before all others."""
-    text = subprocess.run(["ldd", module], capture_output=True, text=True,
-                          check=True).stdout
-    return re.findall(r"libasan\S* => (\S+)", text)
-
-
-def build(lab):
-    """Compile memfault.c; returns the path of the library."""
-    so = os.path.join(lab.dir, "memfault.so")
-    if not os.path.exists(so):
-        cc = shutil.which("cc") or shutil.which("gcc")
-        p = subprocess.run(
-            [cc or "cc", "-shared", "-fPIC", "-O2", "-o", so,
-             os.path.join(TOP, "test/fault/memfault.c")],
-            capture_output=True, text=True)
-        assert not p.returncode, p.stderr[-1000:]
-    return so
 
 
 class Place:

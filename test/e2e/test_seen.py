@@ -14,8 +14,11 @@ import time
 import pytest
 
 from lab.fake import Fake, usual
+from lab.page import Page
+from lab.preload import Clock
 from lab.site import BACKUP, FAST, PRIMARY, Site
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
+from test_provision import Site as Fetched
 
 WIDTH = 80
 
@@ -362,6 +365,38 @@ def test_clock_put_back(lab):
     told = phone.cmd("aastra_explain 1")
     assert "latest: failback to primary 0s ago, 5 ms: answers" in told, told
     assert phone.exit() == 0
+
+
+@parallel
+def test_clock_put_back_under_way(lab):
+    """A host that learns what time it is when the phone runs already: libre
+    1.x and 2.0 count by that clock, and nothing of the module is late by as
+    much. The files are fetched after all, an account that registers nowhere
+    is found, and who listens to the page hears from it."""
+    clock = Clock(lab)
+    site = Fetched(lab, config=[
+        "aastra_http_listen 8080",
+        # an account is looked for as long as a key names its line
+        "sip line1 backup outbound proxy: " + lab.backup.ip])
+    site.phone.env.update(clock.env)
+    site.web.write("aastra.cfg", "sip transport protocol: 2\n" +
+                   site.line(2))
+    site.phone.start()
+    page = Page(lab.phone)
+    page.wait_open(10)
+    opened = time.monotonic()
+    with page.events() as seen:
+        seen.wait_named("state")
+        site.log("aastra.cfg: .*there is no copy")
+        clock.put(-3600)
+        site.phone.cmd("uanew " + lab.account(
+            100, domain=lab.primary.ip, via=lab.primary, transport="tcp",
+            regint=0))
+        site.registered(100)
+        site.web.start()
+        site.registered(101, timeout=20)
+        # every 15 seconds since it was opened
+        seen.wait_named("state", after=opened + 14, timeout=40)
 
 
 # ---- listeners ------------------------------------------------------------------

@@ -49,6 +49,21 @@ bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz)
 }
 
 
+void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
+{
+	(void)tmr;
+	(void)delay;
+	(void)h;
+	(void)arg;
+}
+
+
+void aa_tmr_cancel(struct aa_tmr *tmr)
+{
+	(void)tmr;
+}
+
+
 int aa_fetch_alloc(struct aa_fetch **fetchp, const char * const *urlv,
 		   size_t urlc, const char *cafile, size_t max,
 		   aa_fetch_h *h, void *arg)

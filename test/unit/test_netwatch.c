@@ -21,7 +21,10 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <re.h>
+#include "compat.h"
+#include "timer.h"
 #include "netwatch.h"
+#include "wallclock.h"
 
 
 enum {
@@ -43,6 +46,22 @@ static bool possible;
 
 
 /* ---- Tools ------------------------------------------------------------ */
+
+
+uint64_t aa_now_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+
+uint64_t aa_now_ms(void)
+{
+	return aa_now_us() / 1000;
+}
 
 
 static void run(const char *fmt, ...)
@@ -234,6 +253,7 @@ static int group_teardown(void **state)
 {
 	(void)state;
 
+	aa_tmr_close();
 	libre_close();
 
 	return 0;
@@ -513,6 +533,25 @@ static void test_free_while_pending(void **state)
 }
 
 
+/* What is held back is not late by as much */
+static void test_clock_put_back(void **state)
+{
+	(void)state;
+	NEEDS_NETWORK();
+
+	run("ip addr add 10.9.2.1/24 dev v0");
+	watch.enough = 1;
+	loop(20);
+
+	/* unless all of this has taken longer than it is held back */
+	if (!watch.calls)
+		loop_clock_set(-3600, 5);
+
+	assert_int_equal(1, watch.calls);
+	assert_int_equal(AA_NET_UP, watch.callv[0]);
+}
+
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -530,6 +569,7 @@ int main(void)
 		T(test_overflow),
 		T(test_free_in_handler),
 		T(test_free_while_pending),
+		T(test_clock_put_back),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -17,6 +17,7 @@
 #include <re.h>
 #include "aastra_baresip.h"
 #include "fetch.h"
+#include "timer.h"
 #include "provision.h"
 #include "said.h"
 
@@ -40,6 +41,8 @@ static struct {
 	char names[512];
 	unsigned warnings;
 	char said[512];
+	struct aa_tmr *tmr;      /* runs                                    */
+	uint64_t wait;
 } t;
 
 
@@ -84,6 +87,23 @@ bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz)
 	str_ncpy(mac, t.mac ? t.mac : "", sz);
 
 	return t.mac != NULL;
+}
+
+
+void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
+{
+	assert_true(!t.tmr || t.tmr == tmr);
+	t.tmr  = tmr;
+	t.wait = delay;
+	tmr->h   = h;
+	tmr->arg = arg;
+}
+
+
+void aa_tmr_cancel(struct aa_tmr *tmr)
+{
+	assert_true(!t.tmr || t.tmr == tmr);
+	t.tmr = NULL;
 }
 
 
@@ -346,6 +366,48 @@ static void test_failures(void **state)
 }
 
 
+/** It is asked again, half as often each time, and at least each half hour */
+static void test_again(void **state)
+{
+	struct aa_provision *pv = provision();
+	uint64_t most = 5000;
+	unsigned i;
+
+	(void)state;
+	t.model = t.mac = NULL;
+	assert_int_equal(0, aa_provision_start(pv, NULL, NULL));
+
+	for (i=1; i<=20; i++) {
+		struct aa_fetch *f = t.fetch;
+		struct aa_tmr *tmr;
+
+		assert_null(t.tmr);
+		assert_int_equal(i, t.fetches);
+		f->h(ETIMEDOUT, 0, "timed out", f->filev, f->n, f->arg);
+		assert_null(t.fetch);
+
+		tmr = t.tmr;
+		assert_non_null(tmr);
+		assert_in_range(t.wait, most / 2, most);
+		most = MIN(2 * most, 1800000);
+		t.tmr = NULL;
+		tmr->h(tmr->arg);
+	}
+
+	/* it answers: that is all, and the next time begins as the first */
+	answer(namev, textv, 1);
+	assert_int_equal(1, t.offers);
+	assert_null(t.tmr);
+	assert_int_equal(0, aa_provision_start(pv, NULL, NULL));
+	t.fetch->h(ETIMEDOUT, 0, "timed out", t.fetch->filev, t.fetch->n,
+		   t.fetch->arg);
+	assert_in_range(t.wait, 2500, 5000);
+
+	mem_deref(pv);
+	assert_null(t.tmr);
+}
+
+
 static void copy_read(char *buf, size_t sz, size_t *n)
 {
 	FILE *f = fopen(path, "r");
@@ -445,6 +507,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failures, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_copy, setup, teardown),
 	};
 	int err;

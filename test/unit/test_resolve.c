@@ -16,7 +16,10 @@
 #include <string.h>
 #include <cmocka.h>
 #include <re.h>
+#include "compat.h"
+#include "timer.h"
 #include "resolve.h"
+#include "wallclock.h"
 
 
 enum {
@@ -79,6 +82,25 @@ static struct {
 
 static struct dnsc *dnsc;
 static struct tmr watchdog;
+
+
+/* ---- The clock -------------------------------------------------------- */
+
+
+uint64_t aa_now_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+
+uint64_t aa_now_ms(void)
+{
+	return aa_now_us() / 1000;
+}
 
 
 /* ---- The zone --------------------------------------------------------- */
@@ -572,6 +594,7 @@ static int group_teardown(void **state)
 {
 	(void)state;
 
+	aa_tmr_close();
 	libre_close();
 
 	return 0;
@@ -1490,6 +1513,25 @@ static void test_broken_answers(void **state)
 }
 
 
+/* A name server that is silent is given up in time */
+static void test_clock_put_back(void **state)
+{
+	struct result res;
+	(void)state;
+
+	memset(&res, 0, sizeof(res));
+	srv.silent_for = "a.example";
+
+	assert_int_equal(0, aa_resolve(&res.resolve, dnsc, "a.example", 5060,
+				       SIP_TRANSP_UDP, 1, 100, resolve_handler,
+				       &res));
+	loop_clock_set(-3600, 5);
+
+	assert_int_equal(1, res.calls);
+	expect_error(&res, ETIMEDOUT);
+}
+
+
 static void test_strerror(void **state)
 {
 	(void)state;
@@ -1540,6 +1582,7 @@ int main(void)
 		T(test_end_other_from_handler),
 		T(test_client_freed),
 		T(test_broken_answers),
+		T(test_clock_put_back),
 		T(test_strerror),
 	};
 

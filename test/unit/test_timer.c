@@ -13,13 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <sys/time.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include <re.h>
 #include "compat.h"
 #include "timer.h"
+#include "wallclock.h"
 
 
 enum {
@@ -253,35 +252,6 @@ static void stopped(void **state)
 /* ---- the wall clock --------------------------------------------------- */
 
 
-static int wall_offset;         /* [s] */
-
-
-/* What libre 1.x and 2.0 count by */
-#undef gettimeofday
-int gettimeofday(struct timeval *restrict tv, void *restrict tz)
-{
-	struct timespec ts;
-	(void)tz;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	tv->tv_sec  = ts.tv_sec + wall_offset;
-	tv->tv_usec = ts.tv_nsec / 1000;
-
-	return 0;
-}
-
-
-/* No timer of libre's can be relied upon */
-static void too_late_handler(int flags, void *arg)
-{
-	bool *late = arg;
-	(void)flags;
-
-	*late = true;
-	re_cancel();
-}
-
-
 /* Somebody sets it: nothing is late by that, and nothing too early */
 static void clock_is_set(void **state)
 {
@@ -291,25 +261,10 @@ static void clock_is_set(void **state)
 	(void)state;
 
 	for (i=0; i<ARRAY_SIZE(offsetv); i++) {
-		const struct itimerspec bound = {.it_value = {.tv_sec = 10}};
 		const uint64_t begin = aa_now_ms();
-		bool late = false;
-		struct aa_fd afd;
-		int fd;
-
-		fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-		assert_true(fd >= 0);
-		assert_int_equal(timerfd_settime(fd, 0, &bound, NULL), 0);
-		assert_int_equal(aa_compat_fd_read(&afd, fd, too_late_handler,
-						   &late), 0);
 
 		aa_tmr_start(&a, 30, stop_handler, NULL);
-		wall_offset = offsetv[i];
-		assert_int_equal(re_main(NULL), 0);
-		wall_offset = 0;
-		aa_compat_fd_close(&afd);
-
-		assert_false(late);
+		loop_clock_set(offsetv[i], 10);
 		assert_true(aa_now_ms() - begin >= 30);
 	}
 }

@@ -1,0 +1,48 @@
+"""What is put before baresip's own libraries: memory that runs out, and a
+wall clock that somebody sets."""
+
+import mmap
+import os
+import re
+import shutil
+import struct
+import subprocess
+
+TOP = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                    "../../.."))
+
+
+def sanitizer(module):
+    """A module with sanitizers wants their library before all others."""
+    text = subprocess.run(["ldd", module], capture_output=True, text=True,
+                          check=True).stdout
+    return re.findall(r"libasan\S* => (\S+)", text)
+
+
+def preload(lab, name):
+    """Compile test/fault/NAME.c; returns the environment with it."""
+    so = os.path.join(lab.dir, name + ".so")
+    if not os.path.exists(so):
+        cc = shutil.which("cc") or shutil.which("gcc")
+        p = subprocess.run(
+            [cc or "cc", "-shared", "-fPIC", "-O2", "-o", so,
+             os.path.join(TOP, "test/fault", name + ".c")],
+            capture_output=True, text=True)
+        assert not p.returncode, p.stderr[-1000:]
+    return {"LD_PRELOAD": ":".join([*sanitizer(lab.module), so])}
+
+
+class Clock:
+    """The time of day of the processes that are given env."""
+
+    def __init__(self, lab):
+        path = os.path.join(lab.dir, "wallclock")
+        with open(path, "wb") as f:
+            f.write(struct.pack("i", 0))
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 4)
+        self.env = {**preload(lab, "wallclock"), "AASTRA_WALLCLOCK": path}
+
+    def put(self, seconds):
+        """So many seconds beside the true time from now on."""
+        struct.pack_into("i", self.map, 0, seconds)
