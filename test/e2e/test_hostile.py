@@ -9,6 +9,7 @@ import time
 import pytest
 
 from lab.fake import Fake, usual
+from lab.figures import held
 from lab.lab import DOMAIN
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import BACKUP, FAST, PRIMARY, Site
@@ -79,6 +80,8 @@ def test_several_challenges(lab, challenges):
     assert len(answered(fakes[0])) == 1
     (c,) = answered(fakes[0])[0].credentials()
     assert c.get("qop", "auth") == "auth"
+    held("Digest", "several challenges, one to be answered",
+         credentials=len(answered(fakes[0])))
     if "SHA-256" in challenges[0] and phone.version >= (4, 0, 0):
         assert c["algorithm"] == "SHA-256"      # libre has learnt it
     assert PASSWORD.encode() not in b"".join(
@@ -103,6 +106,8 @@ def test_no_answer(lab, challenges, why):
     lab.until(told, 5, "the reason in the history")
     assert not answered(fakes[0]) and not answered(fakes[1])
     assert len(fakes[0].got("REGISTER")) == 1
+    held("Digest", "a challenge that is not to be answered",
+         REGISTERs=1, credentials=0)
 
 
 @parallel
@@ -122,6 +127,8 @@ def test_endless_401(lab, stale):
                        if h["event"] == "refused"], 5, "refused")
     n = len(fakes[0].got("REGISTER"))
     assert n <= 5 if stale else n == 2
+    held("Digest", "challenges without end%s" % (
+        ", each says stale" if stale else ""), REGISTERs=n)
     lab.never(lambda: len(fakes[0].got("REGISTER")) > n, 1.0,
               "another REGISTER")
 
@@ -141,6 +148,7 @@ def test_endless_423(lab):
                        if h["event"] == "refused"], 5, "refused")
     n = len(fakes[0].got("REGISTER"))
     assert n <= 6
+    held("Digest", "423 without end", REGISTERs=n)
     lab.never(lambda: len(fakes[0].got("REGISTER")) > n, 1.0,
               "another REGISTER")
 
@@ -176,6 +184,7 @@ def test_realms(lab):
             if h["event"] == "config"]
     assert len(said) == 1
     assert "two.example" in said[0] and "one.example" in said[0]
+    held("Digest", "another realm at the backup", said_in_the_history=1)
 
 
 @parallel
@@ -219,6 +228,8 @@ def test_digest_stays_home(lab):
     assert not answered(fakes[1])
     assert not [r for r in evil.requests if r.credentials()]
     assert [r for r in fakes[0].got("SUBSCRIBE") if r.credentials()]
+    held("Digest", "a dialog that leads elsewhere, challenged there",
+         requests=len(evil.requests), credentials=0)
 
 
 # ---- neighbours ----------------------------------------------------------------
@@ -290,6 +301,7 @@ def lives(lab, phone, limit=2.0):
     phone.state(1)
     took = time.monotonic() - t
     assert took < limit, "answers after %.1f s" % took
+    return took
 
 
 @parallel
@@ -334,15 +346,19 @@ def test_strangers(lab):
     rss = phone.rss_kb()
     for i in range(2000):
         evil.send(request("OPTIONS", uri, evil.host, 1000 + i))
-    lives(lab, phone)
+    took = lives(lab, phone)
     lab.never(lambda: essence(phone) != before, 2.0, "a change")
-    assert phone.rss_kb() - rss < GROWTH_KB
+    grown = phone.rss_kb() - rss
+    assert grown < GROWTH_KB
     sent = lab.wire.sip(src="phone", dst="far", after=t)
     assert sent, "the phone says nothing: is it the right port?"
     assert not [e for e in sent if e.status is None]
     assert not [e for e in sent if "authorization" in e.headers]
     assert not [e for e in sent if e.method in ("NOTIFY", "REGISTER")
                 and 200 <= e.status < 300]
+    held("Strangers", "NOTIFYs, REGISTERs, forged answers, OPTIONS in "
+         "thousands", messages=n + 10 + 2000, changes=0, credentials=0,
+         answers_a_command_within_ms=1000 * took, memory_grown_by_kB=grown)
 
 
 @parallel
@@ -362,8 +378,9 @@ def test_floods(lab):
                           "Content-Type: application/sdp",
                           *["Via: SIP/2.0/UDP 10.77.0.%d" % (k % 250)
                             for k in range(1000)], body="v=0\r\n" * 3000))
-    lives(lab, phone)
+    took = [lives(lab, phone)]
     conns = []
+    size = 0
     for data in (b"A" * (1 << 20),
                  b"OPTIONS %s SIP/2.0\r\nX: " % uri.encode()
                  + b"b" * (1 << 20),
@@ -379,19 +396,24 @@ def test_floods(lab):
             s.sendall(data)
         except OSError:
             pass        # it has hung up: its right
-        lives(lab, phone)
+        size += len(data)
+        took.append(lives(lab, phone))
     slow = evil.tcp()
     try:
         for b in request("OPTIONS", uri, evil.host, 5000)[:400]:
             slow.sendall(bytes([b]))
     except OSError:
         pass            # here, too
-    lives(lab, phone)
+    took.append(lives(lab, phone))
     for s in [*conns, slow]:
         s.close()
-    assert phone.rss_kb() - rss < GROWTH_KB, (rss, phone.rss_kb())
+    grown = phone.rss_kb() - rss
+    assert grown < GROWTH_KB, (rss, grown)
     assert essence(phone)[:3] == before[:3]
     assert essence(phone)[6] == before[6]
+    held("Strangers", "thousands of headers, bodies without an end",
+         sent_kB=size // 1024, changes=0,
+         answers_a_command_within_ms=1000 * max(took), memory_grown_by_kB=grown)
 
 
 # ---- servers -------------------------------------------------------------------
@@ -453,13 +475,16 @@ def test_bodies(lab, bomb):
     lab.until(lambda: [s["value"] for s in phone.state(1)["subscriptions"]
                        if s["event"] == "dialog"] == ["idle"], 5,
               "the last body")
-    assert phone.proc.cpu_seconds() - cpu < 1.5
-    assert phone.rss_kb() - rss < GROWTH_KB
+    spent, grown = phone.proc.cpu_seconds() - cpu, phone.rss_kb() - rss
+    assert spent < 1.5
+    assert grown < GROWTH_KB
     lab.wire.settle()       # the log may be behind the phone
     refused = lab.wire.sip("NOTIFY", src="phone", match=lambda e:
                            e.status and e.status >= 400)
     assert len(refused) == 20
     assert service(phone) == PRIMARY
+    held("Servers", "bodies of NOTIFY: entities, depth, width, torn, zeros",
+         sent=20, refused=20, CPU_ms=1000 * spent, memory_grown_by_kB=grown)
 
 
 @parallel
@@ -475,8 +500,11 @@ def test_megabyte_body(lab):
     lab.until(lambda: service(phone) == PRIMARY and phone.state(1)
               ["counters"]["registrations"] > 1, 10, "registered again")
     lives(lab, phone)
-    assert phone.rss_kb() - rss < GROWTH_KB
-    assert phone.state(1)["counters"]["failovers"] <= 1
+    grown = phone.rss_kb() - rss
+    assert grown < GROWTH_KB
+    moves = phone.state(1)["counters"]["failovers"]
+    assert moves <= 1
+    held("Servers", "a body of a megabyte", moves=moves, memory_grown_by_kB=grown)
 
 
 MALFORMED = [
@@ -510,6 +538,8 @@ def test_malformed_answers(lab):
     phone.cmd("aastra_probe 1")
     lab.until(lambda: service(phone) == PRIMARY, 8, "on the primary")
     assert phone.state(1)["counters"]["failovers"] == 1
+    held("Servers", "answers that are rubbish: to the backup, and home",
+         moves=1)
 
 
 @parallel
@@ -530,3 +560,4 @@ def test_answers_to_nothing(lab):
     before = essence(phone)
     lab.never(lambda: essence(phone)[:5] != before[:5], 3.0, "a change")
     assert len(fakes[0].got("REGISTER")) == 1
+    held("Servers", "answers to requests never sent", changes=0)

@@ -12,6 +12,7 @@ import pytest
 from helpers_calls import (DOMAIN, OTHER, STAGES, World, gone_from, no_bindings,
                            to_stage)
 from lab.fake import usual
+from lab.figures import held
 from lab.proc import VALGRIND
 from lab.wait import Timeout
 from test_hostile import phone_of, service
@@ -128,6 +129,9 @@ def test_ends_and_begins_at_every_stage(lab, row, transport):
             w.wait_alone("primary", 10)
     ends_well(w)
     no_bindings(w)
+    held("End", "rmmod and insmod, uadel and uanew at every stage, in "
+         "valgrind", stages=2 * len(STAGES), errors_of_memory=0,
+         bindings_left=0)
 
 
 @in_valgrind
@@ -143,6 +147,8 @@ def test_exit_at_every_stage(lab, stage):
     if call:
         gone_from(w, call)
     no_bindings(w)
+    held("End", "exit in valgrind: " + stage, errors_of_memory=0,
+         bindings_left=0)
 
 
 # -- how long the end takes ----------------------------------------------------------
@@ -183,6 +189,9 @@ def test_exit_in_time(lab, row, transport, fault, stage):
         if x:
             x.kill()
     assert took < 2.0, took
+    held("End", "exit, all servers %s" % {
+        kill: "killed", hang: "hung", black_hole: "in a black hole"}[fault],
+        seconds=took)
 
 
 # -- the end over a connection that is lost ------------------------------------------
@@ -218,6 +227,7 @@ def test_exit_over_a_lost_connection(lab, how):
     assert len(lab.wire.sip("REGISTER", status=200, expires=0, dst="phone",
                             after=t)) <= 2
     no_bindings(w)
+    held("End", "exit over a lost connection", bindings_left=0)
 
 
 # -- fifty rounds --------------------------------------------------------------------
@@ -341,6 +351,7 @@ def test_unloaded_while_it_registers(lab, transport):
     phone.cmd("rmmod aastra")
     lab.until(lambda: uri not in reg.table, 4, "it is taken back")
     lab.never(lambda: uri in reg.table, 1, "it is there again")
+    held("End", "unloaded while it registers", bindings_left=0)
 
 
 def test_plain_binding_is_not_left(lab):
@@ -358,4 +369,5 @@ def test_plain_binding_is_not_left(lab):
     lab.until(lambda: [";flow=" in x for x in reg.table] == [True], 8,
               "the line's binding, and no other")
     assert phone.exit() == 0
+    held("End", "unloaded and loaded within a round trip", bindings_left=0)
     lab.until(lambda: not reg.table, 4, "nothing is left")

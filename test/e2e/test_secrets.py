@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from lab.ctrl import CommandError
+from lab.figures import held
 from lab.site import FAST, Site
 
 # one for each way in; none of them is a word that stands elsewhere
@@ -117,6 +118,9 @@ def test_nowhere(lab):
         wire = f.read()
     assert b"REGISTER" in wire
     assert not [s for s in SECRETS if s.encode() in wire]
+    held("Secrets", "passwords of accounts, files and keys, right and wrong",
+         passwords=len(SECRETS), texts_told_by_it=len(texts),
+         files_written_by_it=len(files), found=0)
 
 
 @pytest.mark.parametrize("mode, warned", [(0o644, 1), (0o640, 0)])
@@ -141,6 +145,8 @@ def test_readable_by_all(lab, mode, warned):
                           "read the file", text)) == warned
     assert text.count("everybody on this host") == warned
     assert FILE not in text
+    held("Secrets", "a file with passwords, mode %03o" % mode,
+         warnings=warned)
 
 
 def test_accounts_readable_by_all(lab):
@@ -161,6 +167,10 @@ def test_accounts_readable_by_all(lab):
             f.write(content)
         os.chmod(accounts, mode)
         phone.cmd("aastra_reload")
+        # what it warns of it says before that
+        lab.until(lambda: phone.proc.output().count(
+            "configuration read again") > len(said), 5, "read again")
         said.append(phone.proc.output().count(
             accounts + ": everybody on this host may read the file"))
     assert said == [0, 1, 1, 2]
+    held("Secrets", "baresip's accounts, mode 644", warnings=1)

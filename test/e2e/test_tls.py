@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from lab.figures import held
 from lab.proc import Proc
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.tls import Authority
@@ -37,7 +38,8 @@ def test_failover(lab):
     p.kill()
     lab.until(lambda: service(phone) == "backup", 5, "on the backup")
     assert len(b.bindings("100")) == 1
-    print("failover: %.0f ms" % (1000 * (lab.now() - start_t)))
+    held("TLS", "verified, killed: registered at the verified backup",
+         after_ms=1000 * (lab.now() - start_t))
     p.start()
     lab.until(lambda: service(phone) == "primary", 8, "home again")
     assert len(p.bindings("100")) == 1
@@ -72,6 +74,8 @@ def test_refused(lab, key, wrong):
     sent = [e for e in lab.wire.find(src="phone", dst="primary")
             if "application" in e.summary() and "tls" in e.summary()]
     assert all("24 bytes" in e.summary() for e in sent), sent
+    held("TLS", {"ca": "certificate of another CA", "name": "of another host",
+                 "expired": "expired"}[wrong], requests_sent_to_it=0)
 
 
 def test_not_asked_for(lab):
@@ -100,6 +104,7 @@ def test_unreadable(lab, what):
             for f in flows)
     lab.until(refused, 10, "both refused")
     assert p.bindings("100") == [] == b.bindings("100")
+    held("TLS", "trusted certificates " + what, bindings=0)
 
 
 def strict(lab, ca, path):
@@ -283,12 +288,14 @@ def test_version(lab, most, verify):
     if most == "TLSv1_2":
         server.wait_for_line("open TLSv1.2", 10)
         lab.until(lambda: service(phone) == "primary", 10, "registered")
+        held("TLS", "a server that speaks 1.2", connected=1)
         return
     server.wait_for_line("refused .*protocol", 10)
     lab.until(lambda: [f for f in phone.state(1)["flows"]
                        if f["rank"] == "primary" and f["state"] == "down"],
               10, "a failed flow")
     assert "open" not in server.output() and "got" not in server.output()
+    held("TLS", "a server that speaks 1.1 at most", requests_sent_to_it=0)
 
 
 @parallel
@@ -303,6 +310,8 @@ def test_session(lab, most):
               "resumed, and again")
     lines = re.findall("open .*", server.output())
     assert "anew" in lines[0]
+    held("TLS", "sessions that go on, " + most.replace("v1_", " 1."),
+         connections=len(lines), resumed=sum("resumed" in x for x in lines))
     lab.until(lambda: service(phone) == "primary", 10, "in service")
     assert phone.exit() == 0
 
@@ -323,6 +332,8 @@ def test_session_of_another(lab):
     lab.until(lambda: [f for f in phone.state(1)["flows"]
                        if "certificate refused" in f["error"]], 10, "refused")
     assert "got" not in other.output()
+    held("TLS", "a session goes on at a server of another CA",
+         requests_sent_to_it=0)
 
 
 @parallel
@@ -369,3 +380,5 @@ except OSError as e:
         pass
     proc.wait_for_line("open" if right else "refused .*unknown ca", 20)
     assert "100@pbx.example.com" in phone.cmd("reginfo")
+    held("End", "unloaded in a TLS handshake, %s CA"
+         % ("its" if right else "another"), crashed=0)

@@ -17,6 +17,13 @@ def figure(table, **row):
         _kept.setdefault(table, []).append(row)
 
 
+def held(part, case, **measured):
+    """A promise that a test saw kept, and what that took: a line for
+    test/security, which says of names with spaces what was measured."""
+    figure("held", part=part, case=case,
+           measured={k.replace("_", " "): v for k, v in measured.items()})
+
+
 def save(path):
     with _lock, open(path, "w") as f:
         json.dump(_kept, f, indent=1)
