@@ -16,6 +16,16 @@ def _load(run):
     return float(run["machine"]["load"][1]) if "machine" in run else 0.0
 
 
+def _forget(runs, names):
+    """Without the rounds of some contenders; without names, of all."""
+    left = []
+    for r in runs if names else ():
+        figures = {k: v for k, v in r["figures"].items() if k not in names}
+        if figures:
+            left.append(dict(r, figures=figures))
+    return left
+
+
 class Store:
     """The rounds of one cell, in results/FOLDER/NAME.json: a list of runs,
     each with its machine and {contender: {figure: [seconds or null]}}."""
@@ -24,9 +34,13 @@ class Store:
         self.path = os.path.join(page.RESULTS, folder, name + ".json")
         self.dry = opts is not None and opts.dry
         self.runs = []
-        if os.path.exists(self.path) and not (opts and opts.fresh):
+        self.fresh = bool(opts and opts.fresh)
+        self.forgotten = opts.contender if opts else None
+        if os.path.exists(self.path):
             with open(self.path) as f:
                 self.runs = json.load(f)
+        if self.fresh:
+            self.runs = _forget(self.runs, self.forgotten)
         self.now = None
         self.saved = False
 
@@ -52,11 +66,12 @@ class Store:
             # another run may have added some to this file meanwhile
             fcntl.flock(lock, fcntl.LOCK_EX)
             have = self.runs
-            if os.path.exists(self.path) and not (opts.fresh and
-                                                  not self.saved):
+            if os.path.exists(self.path):
                 with open(self.path) as f:
                     have = [r for r in json.load(f)
                             if r.get("id") != self.now["id"]]
+                if self.fresh and not self.saved:
+                    have = _forget(have, self.forgotten)
             with open(self.path + ".new", "w") as f:
                 # a line a run: a thousand lines of one number each help
                 # nobody
