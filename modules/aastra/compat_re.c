@@ -76,6 +76,9 @@ static void wake_handler(void *arg)
 
 
 #if AASTRA_RE_VERSION < 30000
+enum { AT_ONCE_MS = 20 };
+
+
 static void timerfd_handler(int flags, void *arg)
 {
 	struct aa_wake *w = arg;
@@ -139,13 +142,17 @@ void aa_compat_wake(struct aa_wake *w, uint64_t ms, tmr_h *h, void *arg)
 	w->arg = arg;
 
 #if AASTRA_RE_VERSION < 30000
-	if (h && ms && timerfd_set(w, ms)) {
-		tmr_cancel(&w->tmr);
-		return;
+	/* what is due at once is libre's, after its sockets; the clock may be
+	   put back just before it looks */
+	if (h) {
+		if (timerfd_set(w, ms ? ms : AT_ONCE_MS) && ms) {
+			tmr_cancel(&w->tmr);
+			return;
+		}
 	}
-
-	if (w->open)
+	else if (w->open) {
 		(void)timerfd_set(w, 0);
+	}
 #endif
 
 	tmr_start(&w->tmr, ms, h ? wake_handler : NULL, w);

@@ -266,6 +266,10 @@ static void clock_is_set(void **state)
 		aa_tmr_start(&a, 30, stop_handler, NULL);
 		loop_clock_set(offsetv[i], 10);
 		assert_true(aa_now_ms() - begin >= 30);
+
+		/* what is due at once */
+		aa_tmr_start(&a, 0, stop_handler, NULL);
+		loop_clock_set(offsetv[i], 10);
 	}
 }
 
