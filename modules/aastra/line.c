@@ -108,6 +108,7 @@ static void plain_leave(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
+static void anew(struct aa_path *path);
 
 
 static void path_destructor(void *arg)
@@ -1293,8 +1294,10 @@ static int farewell_over(struct aa_line *line, struct aa_path *path,
 	path->over_own = way == path;
 
 	err = aa_binding_unregister(path->b);
-	if (!err)
-		path->astray_until = aa_now_ms() + ASTRAY_MS;
+	if (!err) {
+		path->astray_before = path->astray_until;
+		path->astray_until  = aa_now_ms() + ASTRAY_MS;
+	}
 
 	return err;
 }
@@ -1484,13 +1487,14 @@ static void leaving_event(struct aa_path *path)
 	    (path->scode >= 300 && path->scode != 404))
 		return;
 
-	path->astray_until = 0;
+	/* one that was sent before, another way, may be under way still */
+	path->astray_until = path->astray_before;
 
-	/* what was sent before the farewell may have come as late as this,
-	   and a registrar that knew its reg-id from an earlier run of baresip
-	   forgets all others then (seen with Kamailio) */
-	if (!path->proven)
+	/* what was sent before the farewell may have come as late as this */
+	if (!path->proven) {
 		path->line->reassure = true;
+		anew(path->line->second);
+	}
 
 	if (path->over_own) {
 		path->proven = true;
@@ -1805,11 +1809,35 @@ static void realm_note(struct aa_line *line, const struct aa_path *path)
 }
 
 
+/* It is registered (again), after what is under way or answered now */
+static void anew(struct aa_path *path)
+{
+	if (!path)
+		return;
+
+	path->wants = true;
+	path->anew  = aa_binding_pending(path->b) || path->event;
+}
+
+
+/*
+ * A registrar that knew its reg-id from an earlier run of baresip has taken
+ * the phone for restarted, and forgotten all others (seen with Kamailio).
+ */
+static void proved(struct aa_line *line, struct aa_path *path)
+{
+	const bool first = !path->proven;
+
+	path->proven = true;
+	if (first && path != line->second && line->cfg.outbound)
+		anew(line->second);
+}
+
+
 static void commit(struct aa_line *line)
 {
 	struct aa_path *path = line->next, *old = line->cur;
 	const struct aa_server *aor = aor_server(line, path->use);
-	const bool proven = path->proven;
 	int err;
 
 	path->stands = false;
@@ -1845,13 +1873,10 @@ static void commit(struct aa_line *line)
 	if (old)
 		put_by(line, old);
 
-	if (!path->registered)
-		return;
-
-	path->proven = true;
-	if (line->second && !proven && line->cfg.outbound)
-		line->second->wants = true;
-	realm_note(line, path);
+	if (path->registered) {
+		proved(line, path);
+		realm_note(line, path);
+	}
 }
 
 
@@ -1864,7 +1889,8 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	const bool again = path == line->cur && !aa_line_registered(line);
 	const bool made = path->wants;
 
-	path->wants      = path->forced;
+	path->wants      = path->forced || path->anew;
+	path->anew       = false;
 	path->owed       = false;
 	path->inherited  = false;
 	path->farewells  = 0;
@@ -1884,7 +1910,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 		return;
 	}
 
-	path->proven = true;
+	proved(line, path);
 
 	/* of two flows a server takes the one that was registered last
 	   (RFC 5626 7): that shall be the one in force */
@@ -2352,6 +2378,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 		return;
 
 	path->over_own = true;
+	path->anew     = false;
 	path->asked    = aa_now_ms();
 	if (path != line->second)
 		line->asked = path->asked;

@@ -57,6 +57,7 @@ struct aa_path {
 	uint64_t turn;          /**< of the flow, of the latest REGISTER    */
 	bool registered;        /**< the latest word was a 2xx              */
 	bool wants;             /**< has to be registered (again)           */
+	bool anew;              /**< even if what is under way succeeds     */
 	bool inherited;         /**< an earlier run of baresip may have left
 				     a binding there                        */
 	bool proven;            /**< the registrar knows its reg-id by the
@@ -76,6 +77,7 @@ struct aa_path {
 	uint64_t hurry_at;      /**< till then other things come first      */
 	uint64_t astray_until;  /**< a farewell was not answered: it may
 				     arrive till then                       */
+	uint64_t astray_before; /**< the same, of those before the latest   */
 	bool cleared;           /**< removed over the path in force         */
 	unsigned farewells;     /**< how often it was tried over its flow   */
 	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */

@@ -3384,8 +3384,8 @@ static void check_left(const struct aa_line *line)
 		/* where it was tried in vain, it is tried less often */
 		if (rec->vain || path->farewells > 1)
 			limit += 64000 + FAREWELL;
-		if (w.set.loss)
-			limit += 60000;
+		if (w.set.loss)         /* three times in vain by chance    */
+			limit += 3 * (64000 + FAREWELL);
 
 		since = MAX(rec->left_since, w.changed_at);
 		if (vclock.now - since > limit)
@@ -3600,7 +3600,8 @@ static void check_place(const struct watch *wl)
 		return;
 
 	/* held where no registrar answers, nothing is registered there */
-	if (held(line, role) && line->cur && !path_good(line->cur->use[role]))
+	if (held(line, role) && !path_good(line->cur ?
+			line->cur->use[role] : held(line, role)))
 		return;
 
 	want = expected(wl, PROXY, flow_answers(PROXY, P),
@@ -4912,6 +4913,38 @@ static void test_stories(void **state)
 		{RESTART, 0, 0, 0}, {CALL, 0, 0, 107803},
 		{ALL_WORK, 0, 0, 0}, {NEW_ADDRESS, 0, 0, 0}
 	};
+
+	/* a farewell lies in a backup that hangs, a later one was answered by
+	   the primary: the first removes what is registered there since then,
+	   if that has the same reg-id */
+	static const struct setup astray = {
+		.topo = &topologyv[1], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.shared = true, .lines = 1, .latency = 50, .keepalive = 3,
+		.transaction = 500, .base = 1, .max = 60, .delay = 5,
+		.successes = 1, .period = 120, .renewal = 15, .retry = 30
+	};
+	static const struct action astrayv[] = {
+		{HOST, 0, REFUSES, 52}, {HOST, 1, HANGS, 0},
+		{HOST, 0, WORKS, 5000}, {HOST, 1, WORKS, 0}
+	};
+
+	/* after a restart the registrar takes up the second binding, then the
+	   first one, and forgets the other: before the phone has heard that
+	   it has the second one */
+	static const struct setup forgotten_second = {
+		.topo = &topologyv[0], .tp = SIP_TRANSP_TCP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.flow_timer = true, .strict = true, .standby = 2, .lines = 1,
+		.latency = 10, .keepalive = 3, .transaction = 2000,
+		.base = 2, .max = 60, .successes = 1, .period = 600,
+		.renewal = 15, .retry = 30
+	};
+	static const struct action forgotten_secondv[] = {
+		{WAIT, 0, 0, 10000}, {HOST, 1, SWALLOWS, 10000},
+		{LINK, 0, 0, 10000}, {REBOOT, 0, 0, 1000},
+		{ALL_WORK, 0, 0, 100}, {HOST, 0, HANGS, 10000}
+	};
 	const struct {
 		const struct setup *s;
 		const struct action *v;
@@ -4919,7 +4952,10 @@ static void test_stories(void **state)
 		uint64_t seed;
 	} storyv[] = {
 		{&refused, refusedv, ARRAY_SIZE(refusedv), ENDS_WELL},
-		{&instant, instantv, ARRAY_SIZE(instantv), 17215}
+		{&instant, instantv, ARRAY_SIZE(instantv), 17215},
+		{&astray, astrayv, ARRAY_SIZE(astrayv), 2},
+		{&forgotten_second, forgotten_secondv,
+		 ARRAY_SIZE(forgotten_secondv), 20}
 	};
 	size_t i;
 	(void)state;
