@@ -935,10 +935,42 @@ static bool regid_taken(const struct aa_line *line, unsigned regid)
 }
 
 
+/* The phone's instance-id is the same for all lines, and a registrar may look
+   at no more than the user */
+static bool same_user(const struct aa_line *line, const struct aa_line *other)
+{
+	const struct account *a = aa_account_prim(line->acc);
+	const struct account *b = aa_account_prim(other->acc);
+
+	return line->cfg.outbound && other->cfg.outbound &&
+		0 == pl_cmp(&account_luri(a)->user, &account_luri(b)->user);
+}
+
+
+static bool regid_free(const struct aa_line *line, unsigned regid)
+{
+	const struct le *le;
+
+	if (regid_taken(line, regid))
+		return false;
+
+	for (le = list_head(&line->phone->linel); le; le = le->next) {
+		const struct aa_line *other = le->data;
+
+		if (other != line && same_user(line, other) &&
+		    regid_taken(other, regid))
+			return false;
+	}
+
+	return true;
+}
+
+
 /*
  * Each path has a reg-id of its own (RFC 5626 4.2): 1 for the primary, 2 for
  * the backup, and 3 and 4 where proxy and registrar differ in rank; 4 more
- * where an older path to the same servers is not to be taken up again.
+ * where an older path to the same servers is not to be taken up again, or
+ * another line of the same user has it.
  *
  * A phone that crashed goes on with the one that it had, so that the registrar
  * puts the new binding in the place of what is left there.
@@ -952,7 +984,7 @@ static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 	unsigned kind = 1 + backup, regid = 0, i;
 
 	if (line->warm_regid && same_use(use, line->warm) &&
-	    !regid_taken(line, line->warm_regid))
+	    regid_free(line, line->warm_regid))
 		return line->warm_regid;
 
 	if (line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
@@ -962,7 +994,7 @@ static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 	for (i=0; i<EPOCHS; i++) {
 		regid = REGIDS * ((OLDER_MAX * line->epoch + older + i) %
 				  EPOCHS) + kind;
-		if (!regid_taken(line, regid))
+		if (regid_free(line, regid))
 			break;
 	}
 
@@ -1883,6 +1915,28 @@ static void commit(struct aa_line *line)
 /* ---- what happened ---------------------------------------------------- */
 
 
+/*
+ * A registrar that knows a reg-id from an earlier run of baresip forgets all
+ * others of the user when it hears of it (seen with Kamailio): another line of
+ * the same user is registered once more.
+ */
+static void others_reassure(const struct aa_line *line)
+{
+	struct le *le;
+
+	for (le = list_head(&line->phone->linel); le; le = le->next) {
+		struct aa_line *other = le->data;
+
+		if (other == line || !other->cur || !other->cur->registered ||
+		    !same_user(line, other))
+			continue;
+
+		other->reassure = true;
+		aa_line_kick(other);
+	}
+}
+
+
 static void path_ok(struct aa_line *line, struct aa_path *path)
 {
 	struct aa_penalty *pen = path_penalty(path);
@@ -1900,6 +1954,8 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	pen->until    = 0;
 	pen->failures = 0;
 	++line->count.registrations;
+	if (!path->proven)
+		others_reassure(line);
 
 	/* a live binding goes before every wish; but where the line is in
 	   service without it, the policy is asked whether it still wants to

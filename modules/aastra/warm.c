@@ -3,7 +3,8 @@
  *
  * A phone that is switched on in the middle of an outage shall not begin with
  * the dead server.  One line of text per line of the phone: its AOR, the
- * ranks in force, the hold-down, and how long the primary is still punished.
+ * ranks in force, the hold-down, how long the primary is still punished, and
+ * its number, since several lines may have the same AOR.
  * Times are wall-clock ones, since the phone may have been off for hours.
  *
  * Copyright (C) 2026 The baresip-aastra authors
@@ -40,13 +41,13 @@ static int line_print(struct re_printf *pf, const struct aa_line *line)
 {
 	const struct aa_penalty *pen = aa_line_penalty(line, AA_RANK_PRIMARY);
 
-	return re_hprintf(pf, "%s %d %d %d %llu %llu %u %llu %u\n",
+	return re_hprintf(pf, "%s %d %d %d %llu %llu %u %llu %u %u\n",
 			  own_aor(line), line->use[AA_ROLE_OUTBOUND],
 			  line->use[AA_ROLE_PROXY],
 			  line->use[AA_ROLE_REGISTRAR], aa_wall_ms(),
 			  aa_line_hold_down(line), pen ? pen->failures : 0,
 			  aa_line_punished(line, AA_RANK_PRIMARY),
-			  aa_binding_regid(line->cur->b));
+			  aa_binding_regid(line->cur->b), line->cfg.line);
 }
 
 
@@ -94,22 +95,28 @@ static bool rank_ok(int rank)
 }
 
 
-static bool line_scan(struct aa_line *line, const char *text)
+/* number: the record has to be of a line with the same number */
+static bool line_scan(struct aa_line *line, const char *text, bool number)
 {
 	unsigned long long saved, hold, pen_left;
 	const uint64_t wall = aa_wall_ms(), now = aa_now_ms();
 	struct aa_penalty *pen;
-	unsigned failures, regid = 0;
-	char aor[256];
+	unsigned failures, regid = 0, n = 0;
+	const char *aor = own_aor(line);
+	const size_t len = strlen(aor);
 	uint64_t age;
 	int op, px, rg, role;
 
-	/* the last one came later than the others */
-	if (8 > sscanf(text, "%255s %d %d %d %llu %llu %u %llu %u", aor, &op,
-		       &px, &rg, &saved, &hold, &failures, &pen_left, &regid))
+	if (0 != strncmp(text, aor, len) || text[len] != ' ')
 		return false;
 
-	if (0 != strcmp(aor, own_aor(line)))
+	/* the last two came later than the others */
+	if (7 > sscanf(text + len, "%d %d %d %llu %llu %u %llu %u %u", &op,
+		       &px, &rg, &saved, &hold, &failures, &pen_left,
+		       &regid, &n))
+		return false;
+
+	if (number && n != line->cfg.line)
 		return false;
 
 	if (!rank_ok(op) || !rank_ok(px) || !rank_ok(rg) || saved > wall ||
@@ -143,6 +150,25 @@ static bool line_scan(struct aa_line *line, const char *text)
 }
 
 
+static bool file_scan(struct aa_line *line, FILE *f, bool number)
+{
+	char text[TEXT_MAX];
+	unsigned n = 0;
+
+	rewind(f);
+	if (!fgets(text, (int)sizeof(text), f) ||
+	    0 != strncmp(text, header, sizeof(header) - 1))
+		return true;
+
+	while (n++ < 100000 && fgets(text, (int)sizeof(text), f)) {
+		if (line_scan(line, text, number))
+			return true;
+	}
+
+	return false;
+}
+
+
 /**
  * Let a line begin where it was before the restart
  *
@@ -153,8 +179,6 @@ static bool line_scan(struct aa_line *line, const char *text)
  */
 void aa_warm_load(struct aa_line *line, const char *path)
 {
-	char text[TEXT_MAX];
-	unsigned n = 0;
 	FILE *f;
 
 	if (!line || !str_isset(path))
@@ -164,15 +188,9 @@ void aa_warm_load(struct aa_line *line, const char *path)
 	if (!f)
 		return;
 
-	if (!fgets(text, (int)sizeof(text), f) ||
-	    0 != strncmp(text, header, sizeof(header) - 1))
-		goto out;
+	/* accounts may have come before it, or gone, since then */
+	if (!file_scan(line, f, true))
+		(void)file_scan(line, f, false);
 
-	while (n++ < 100000 && fgets(text, (int)sizeof(text), f)) {
-		if (line_scan(line, text))
-			break;
-	}
-
- out:
 	(void)fclose(f);
 }

@@ -178,6 +178,52 @@ def test_moves_without_waiting(lab, row):
     says_the_wire(lab)
 
 
+# ---- two lines of one user ------------------------------------------------------
+
+
+@parallel
+def test_two_lines_of_one_user(lab):
+    """The phone's instance-id is the same for both, so their reg-ids differ
+    (RFC 5626 4.2): each has its binding, what one of them does is nothing to
+    the other, and after a crash each begins where it was."""
+    _, _, reg = lab.edge_pair()
+    other = lab.edge(lab.regb, reg)
+    phone = lab.baresip(
+        [lab.account(via=lab.regb, transport="tcp"),
+         lab.account(via=lab.primary, transport="tcp")], aastra=True,
+        config=[*FAST, "sip_recovery_base_timer 60",
+                "sip_recovery_max_timer 60",
+                "sip_backup_outbound_proxy " + lab.backup.ip])
+
+    def on(*ranks):
+        lab.until(lambda: [phone.state(n + 1)["service"] for n in
+                           range(len(ranks))] == list(ranks), 10,
+                  "on the " + ", ".join(ranks))
+        lab.until(lambda: sorted(there()) == sorted(
+            {(0, PRIMARY): "regb", (1, PRIMARY): "primary"}.get(x, BACKUP)
+            for x in enumerate(ranks)), 5, "a binding of each")
+
+    def there():
+        return [lab.net.by_ip(re.search(r"sip:(?:[^@>]*@)?([\d.]+)",
+                                        b["path"])[1])
+                for b in reg.bindings("100") if live(b)]
+
+    on(PRIMARY, PRIMARY)
+    other.kill()
+    on(BACKUP, PRIMARY)
+    phone.kill()
+    t = lab.now()
+    phone.start()
+    on(BACKUP, PRIMARY)
+    assert len({e.call_id for e in lab.wire.sip(
+        "REGISTER", request=True, src="phone", dst="backup", after=t,
+        match=lambda e: e.expires)}) == 1
+    phone.cmd("uadel sip:100@pbx.example.com")      # the first one
+    lab.until(lambda: there() == ["primary"], 5, "the binding of the other")
+    assert phone.state(2)["service"] == PRIMARY
+    assert phone.exit() == 0
+
+
 # ---- never without --------------------------------------------------------
 
 

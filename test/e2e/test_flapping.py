@@ -349,6 +349,37 @@ def test_warm_restart(lab, row, transport, end):
 
 
 @parallel
+def test_warm_restart_of_two(lab):
+    """Two lines of one user over servers of their own: what the one remembers
+    is nothing to the other."""
+    registrar = lab.registrar()
+    for host in lab.primary, lab.backup:
+        lab.edge(host, registrar)
+    phone = lab.baresip(
+        [lab.account(via=lab.regb), lab.account(via=lab.primary)],
+        aastra=True, config=[
+            "sip_backup_outbound_proxy " + lab.backup.ip,
+            "sip_outbound_support 0", "sip_transaction_timer 1000",
+            "sip_recovery_base_timer 60", "sip_recovery_max_timer 60"])
+
+    def where():
+        return [phone.state(n)["service"] for n in (1, 2)]
+
+    lab.until(lambda: where() == [BACKUP, PRIMARY], 10, "where they can be")
+    assert phone.exit() == 0
+    t = lab.now()
+    phone.start()
+    lab.until(lambda: where() == [BACKUP, PRIMARY], 10, "there again")
+    for line, host in (1, "backup"), (2, "primary"):
+        tried = [e["event"] for e in phone.state(line)["history"]
+                 if e["event"] in ("failover", "failback")]
+        assert len(tried) == (2 if line == 1 else 0), (line, tried)
+    assert not lab.wire.sip("REGISTER", request=True, src="phone", dst="regb",
+                            after=t, match=lambda e: e.expires)
+    assert phone.exit() == 0
+
+
+@parallel
 @pytest.mark.parametrize("what", ["rubbish", "old", "another line", "empty"])
 def test_cold_restart(lab, what):
     """What cannot be used is as good as nothing: the primary comes first."""
