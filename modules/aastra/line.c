@@ -2662,6 +2662,14 @@ static uint64_t patience(const struct aa_line *line)
 }
 
 
+/* It is being found out whether it works, or where it is */
+static bool on_trial(const struct aa_path *path)
+{
+	return path && aa_flow_state(path->flow) == AA_FLOW_CONNECTING &&
+		(aa_flow_kept(path->flow) || !aa_flow_ready(path->flow));
+}
+
+
 /* Nothing is known to have failed for good while this goes on */
 static bool on_its_way(const struct aa_line *line)
 {
@@ -2671,10 +2679,7 @@ static bool on_its_way(const struct aa_line *line)
 	return (line->next && (aa_binding_pending(line->next->b) ||
 			       line->next->paced)) ||
 		(line->cur && aa_binding_pending(line->cur->b)) ||
-		(line->next && aa_flow_kept(line->next->flow) &&
-		 aa_flow_state(line->next->flow) == AA_FLOW_CONNECTING) ||
-		(line->cur && aa_flow_kept(line->cur->flow) &&
-		 aa_flow_state(line->cur->flow) == AA_FLOW_CONNECTING);
+		on_trial(line->next) || on_trial(line->cur);
 }
 
 
