@@ -70,6 +70,7 @@ struct aa_flow {
 	struct dnsc *dnsc;      /* NULL: the host is an address             */
 	unsigned query_type;
 	struct aa_resolve *resolve;
+	struct aa_resolve *lookup; /* for those that only want to know      */
 	struct aa_targets targets;
 	uint64_t turn;          /* counts the addresses that were taken up  */
 	uint64_t targets_until; /* when the records are too old             */
@@ -145,6 +146,7 @@ static void flow_destructor(void *arg)
 	mem_deref(flow->name);
 	mem_deref(flow->via);
 	mem_deref(flow->resolve);
+	mem_deref(flow->lookup);
 }
 
 
@@ -773,14 +775,20 @@ static void resolved(struct aa_flow *flow)
 }
 
 
+static void targets_take(struct aa_flow *flow, const struct aa_targets *t)
+{
+	flow->targets = *t;
+	flow->targets_until = aa_now_ms() + t->ttl_ms;
+	flow->tried = 0;
+}
+
+
 static void resolve_handler(int err, const struct aa_targets *t, void *arg)
 {
 	struct aa_flow *flow = arg;
 
 	if (!err) {
-		flow->targets = *t;
-		flow->targets_until = aa_now_ms() + t->ttl_ms;
-		flow->tried = 0;
+		targets_take(flow, t);
 		err = target_use(flow, 0);
 	}
 	else if (flow->targets.n) {
@@ -864,6 +872,7 @@ static void flow_open(struct aa_flow *flow)
 	if (flow->state != AA_FLOW_IDLE)
 		return;
 
+	flow->lookup = mem_deref(flow->lookup);
 	flow->reason[0] = '\0';
 	flow->failures = 0;
 	flow->successes = 0;
@@ -906,6 +915,37 @@ static void flow_close(struct aa_flow *flow)
 		aa_conn_close(&flow->conn, false);
 
 	state_set(flow, AA_FLOW_IDLE);
+}
+
+
+static void lookup_handler(int err, const struct aa_targets *t, void *arg)
+{
+	struct aa_flow *flow = arg;
+
+	if (err)
+		return;
+
+	targets_take(flow, t);
+	(void)target_use(flow, 0);
+}
+
+
+/**
+ * Know the addresses of a server that nothing is sent to now: whoever calls
+ * from there is no stranger.  May be called at any time; asks the name server
+ * where the server is given by name, and what is known is too old.
+ *
+ * @param flow Flow
+ */
+void aa_flow_know(struct aa_flow *flow)
+{
+	if (!flow || !flow->dnsc || flow->state != AA_FLOW_IDLE ||
+	    flow->lookup || aa_now_ms() < flow->targets_until)
+		return;
+
+	(void)aa_resolve(&flow->lookup, flow->dnsc, flow->host, flow->port,
+			 flow->tp, flow->query_type, flow->transaction,
+			 lookup_handler, flow);
 }
 
 

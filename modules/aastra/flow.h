@@ -63,6 +63,7 @@ void aa_flow_check(struct aa_flow *flow);
 void aa_flow_listen(struct aa_flow *flow);
 void aa_flow_probe(struct aa_flow *flow);
 void aa_flow_reset(struct aa_flow *flow);
+void aa_flow_know(struct aa_flow *flow);
 uint64_t aa_flow_turn(const struct aa_flow *flow);
 bool aa_flow_ready(const struct aa_flow *flow);
 const char *aa_flow_name(const struct aa_flow *flow);

@@ -68,6 +68,7 @@ enum {
 	HISTORY_DELAY_MS = 2000, /* the same, of what is larger             */
 	NET_AGAIN     = 2,      /* looks after the network came back,       */
 	NET_AGAIN_MS  = 1500,   /* so long apart                            */
+	KNOW_MS       = 10000,  /* names whose records may be too old       */
 	AFS           = 2,      /* IPv4 and IPv6                            */
 	TRANSPS       = 2       /* UDP and TCP                              */
 };
@@ -79,6 +80,7 @@ static struct {
 	struct aa_netwatch *netwatch;
 	struct sa laddr[TRANSPS * AFS]; /* of libre's transports            */
 	struct aa_tmr tmr_net;  /* the network is back: what is down again  */
+	struct aa_tmr tmr_know; /* who may call (`sip whitelist`)           */
 	unsigned net_again;     /* how often, after a change                */
 	struct aa_tmr tmr_exit; /* baresip has ended its user agents        */
 	struct aa_tmr tmr_save; /* what lines remember is to be written     */
@@ -546,6 +548,12 @@ static bool notify_handler(const struct sip_msg *msg)
 }
 
 
+static bool has_whitelist(void)
+{
+	return aa_config_u32(aa_lines_config(), 0, "sip whitelist");
+}
+
+
 static bool request_handler(const struct sip_msg *msg, void *arg)
 {
 	(void)arg;
@@ -556,8 +564,7 @@ static bool request_handler(const struct sip_msg *msg, void *arg)
 	if (0 == pl_strcmp(&msg->met, "NOTIFY") && notify_handler(msg))
 		return true;
 
-	if (aa_config_u32(aa_lines_config(), 0, "sip whitelist") &&
-	    !aa_whitelist_allows(&aastra.phone, msg)) {
+	if (has_whitelist() && !aa_whitelist_allows(&aastra.phone, msg)) {
 		info("aastra: a call from %J is not from a line's server:"
 		     " refused\n", &msg->src);
 		(void)sip_treply(NULL, uag_sip(), msg, 403, "Forbidden");
@@ -774,10 +781,28 @@ const struct aa_config *aa_module_config(void)
 }
 
 
+/* A backup that is given by name is not looked up before it is needed: but it
+   is a server of the line's all the time */
+static void know_handler(void *arg)
+{
+	struct le *le;
+	(void)arg;
+
+	if (!has_whitelist())
+		return;
+
+	for (le = list_head(&aastra.phone.flowl); le; le = le->next)
+		aa_flow_know(le->data);
+
+	aa_tmr_start(&aastra.tmr_know, KNOW_MS, know_handler, NULL);
+}
+
+
 static void config_handler(void)
 {
 	const struct aa_config *cfg = aa_lines_config();
 
+	aa_tmr_start(&aastra.tmr_know, 0, know_handler, NULL);
 	aa_http_config(aa_config_str(cfg, 0, "aastra_http_listen"),
 		       aa_config_str(cfg, 0, "aastra_http_token"));
 }
@@ -883,6 +908,7 @@ static int module_close(void)
 	aa_hangup_close();
 	aa_tmr_cancel(&aastra.tmr_exit);
 	aa_tmr_cancel(&aastra.tmr_net);
+	aa_tmr_cancel(&aastra.tmr_know);
 	aastra.netwatch = mem_deref(aastra.netwatch);
 	save_now();
 

@@ -416,6 +416,21 @@ def test_no_such_name(lab, rcode):
 
 
 @parallel
+@pytest.mark.parametrize("outbound", [1, 0])
+def test_no_news_before_it_is_asked(lab, outbound):
+    """While the name server is asked nothing has failed: nobody is told that
+    the line is not registered, whether its server is watched or not."""
+    site = Site(lab)
+    site.dns.a(NAME, lab.primary)
+    phone = site.start(port=5060,
+                       config=["sip_outbound_support %d" % outbound])
+    phone.wait_event("REGISTER_OK")
+    assert not [e for e in phone.events if e["type"] == "REGISTER_FAIL"]
+    assert not [x for _, x in phone.proc.lines if "registered nowhere" in x]
+    assert phone.exit() == 0
+
+
+@parallel
 def test_backup_by_name(lab):
     """The name of the backup is asked for when the backup is wanted."""
     site = Site(lab)
@@ -636,4 +651,35 @@ def test_whitelist(lab):
         lab.wire.wait_sip("INVITE", status=status, src="phone", dst=host.name,
                           after=t)
         caller.hangup()
+    assert phone.exit() == 0
+
+
+@parallel
+def test_whitelist_and_idle_backup(lab):
+    """The backup is a server of the line's before anything was ever sent
+    there, also where its name has not been looked up for that; and it is
+    that at its new address when it gets one."""
+    site = Site(lab)
+    site.dns.a(NAME, lab.primary).a("b.example.com", lab.backup, ttl=1)
+    phone = site.start(port=5060, backup="b.example.com", config=[
+        "sip_backup_outbound_proxy_port 5060", "sip_whitelist 1",
+        "sip_listen 0.0.0.0:5070"])
+    assert site.flow("backup")["state"] == "idle"
+
+    def call(host):
+        """The answer to a call that comes straight from there."""
+        caller = callers[host]
+        t = lab.now()
+        caller.dial("sip:100@%s:5070" % lab.phone.ip)
+        got = lab.wire.wait_sip("INVITE", src="phone", dst=host, after=t,
+                                match=lambda e: e.status and e.status > 100)
+        caller.hangup()
+        return got.status
+
+    callers = {x: lab.baresip("<sip:200@%s>;regint=0" % getattr(lab, x).ip,
+                              host=getattr(lab, x)) for x in ("backup", "regb")}
+    assert [call("backup"), call("regb")] == [180, 403]
+    site.dns.a("b.example.com", lab.regb, ttl=1)
+    lab.until(lambda: call("regb") == 180, 40, "known at the new address",
+              every=1)
     assert phone.exit() == 0
