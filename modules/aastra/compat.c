@@ -522,11 +522,14 @@ static uint64_t clock_us(clockid_t id)
 /**
  * Time for durations
  *
+ * It goes on while the host sleeps: what a registrar or a router remembers
+ * runs out there meanwhile.
+ *
  * @return Microseconds since an arbitrary point
  */
 uint64_t aa_now_us(void)
 {
-	return clock_us(CLOCK_MONOTONIC);
+	return clock_us(CLOCK_BOOTTIME);
 }
 
 
@@ -538,7 +541,7 @@ uint64_t aa_now_us(void)
  */
 uint64_t aa_now_ms(void)
 {
-	return clock_us(CLOCK_MONOTONIC) / 1000;
+	return aa_now_us() / 1000;
 }
 
 

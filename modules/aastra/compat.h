@@ -101,7 +101,7 @@ typedef void (aa_fd_h)(int flags, void *arg);
 /** Calls once, later; all zero: it does not run */
 struct aa_wake {
 	struct tmr tmr;
-	struct aa_fd afd;       /**< where libre goes by the wall clock     */
+	struct aa_fd afd;       /**< the kernel's timer                     */
 	bool open;              /**< that is there                          */
 	tmr_h *h;               /**< NULL: it does not run                  */
 	void *arg;

@@ -75,7 +75,6 @@ static void wake_handler(void *arg)
 }
 
 
-#if AASTRA_RE_VERSION < 30000
 enum { AT_ONCE_MS = 20 };
 
 
@@ -101,7 +100,7 @@ static bool timerfd_set(struct aa_wake *w, uint64_t ms)
 	ts.it_value.tv_nsec = (long)(ms % 1000) * 1000000;
 
 	if (!w->open) {
-		const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK |
+		const int fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK |
 					      TFD_CLOEXEC);
 
 		if (fd < 0)
@@ -117,7 +116,6 @@ static bool timerfd_set(struct aa_wake *w, uint64_t ms)
 
 	return 0 == timerfd_settime(w->afd.fd, 0, &ts, NULL);
 }
-#endif
 
 
 /**
@@ -125,8 +123,8 @@ static bool timerfd_set(struct aa_wake *w, uint64_t ms)
  *
  * libre 1.x and 2.0 count by the wall clock: when that is put back by an hour,
  * as it is where a host finds out at its start what time it is, all of their
- * timers are an hour late.  There the kernel is asked, for a clock that nobody
- * sets.
+ * timers are an hour late.  Later versions stand still while the host sleeps.
+ * So the kernel is asked, for a clock that nobody sets and that goes on.
  *
  * @param w   What calls; it is started anew where it runs
  * @param ms  Time until then [ms], 0: as soon as libre has nothing in hand
@@ -141,7 +139,6 @@ void aa_compat_wake(struct aa_wake *w, uint64_t ms, tmr_h *h, void *arg)
 	w->h   = h;
 	w->arg = arg;
 
-#if AASTRA_RE_VERSION < 30000
 	/* what is due at once is libre's, after its sockets; the clock may be
 	   put back just before it looks */
 	if (h) {
@@ -153,7 +150,6 @@ void aa_compat_wake(struct aa_wake *w, uint64_t ms, tmr_h *h, void *arg)
 	else if (w->open) {
 		(void)timerfd_set(w, 0);
 	}
-#endif
 
 	tmr_start(&w->tmr, ms, h ? wake_handler : NULL, w);
 }

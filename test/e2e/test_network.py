@@ -10,10 +10,11 @@ import re
 
 import pytest
 
-from helpers_rows import BACKUP, PRIMARY, Row, cells
+from helpers_rows import BACKUP, KEEPALIVE_S, PRIMARY, Row, cells
 from lab.fake import usual
 from lab.figures import figure
 from lab.pace import slack
+from lab.preload import Clock
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import contact
 from test_hostile import phone_of
@@ -181,6 +182,27 @@ def test_new_address_on_the_backup(lab, row, transport):
     # without keep-alive, what was known of the primary is void, too
     assert ok.t - t < SLACK_S + (0 if site.outbound else TRANSACTION_S)
     check_only(site, away, lab.phone.ip)
+
+
+@parallel
+@pytest.mark.parametrize("row, transport", cells(
+    [(row, tp) for row in ("E1", "E3") for tp in ("udp", "tcp")],
+    [("E3", "udp")]))
+def test_host_sleeps(lab, row, transport):
+    """The lid was closed for two hours: no connection broke that could tell,
+    and the registrar's binding is gone. The line registers as soon as it
+    runs."""
+    clock = Clock(lab)
+    site = Row(lab, row, transport)
+    phone = site.start(env=clock.env)
+    for server in site.registrars:
+        server.remove_bindings("100")
+    t = lab.now()
+    clock.sleep(7200)
+    ok = site.wait_200(site.state(), 10, after=t)
+    assert ok.t - t < SLACK_S + 2 * KEEPALIVE_S
+    lab.until(lambda: site.only(site.state()), 5, "one binding")
+    assert phone.exit() == 0
 
 
 @parallel

@@ -1,11 +1,13 @@
 /**
- * @file wallclock.c  A wall clock that the test sets
+ * @file wallclock.c  A wall clock that the test sets, and a host that sleeps
  *
  * Copyright (C) 2026 The baresip-aastra authors
  *
  * Preloaded into baresip, it adds so many seconds to the time of day as the
  * file says that AASTRA_WALLCLOCK names: a binary int, which the test changes
- * while baresip runs.  The monotonic clock is nobody's to set.
+ * while baresip runs.  The monotonic clock is nobody's to set.  Another int
+ * behind it says how long the host has slept: CLOCK_BOOTTIME has gone on then,
+ * as the time of day has, and no other clock.
  *
  *   cc -shared -fPIC -O2 -o wallclock.so wallclock.c
  */
@@ -31,7 +33,7 @@ static __attribute__((constructor)) void begin(void)
 	if (fd < 0)
 		return;
 
-	p = mmap(NULL, sizeof(*offset), PROT_READ, MAP_SHARED, fd, 0);
+	p = mmap(NULL, 2 * sizeof(*offset), PROT_READ, MAP_SHARED, fd, 0);
 	(void)close(fd);
 	if (p != MAP_FAILED)
 		offset = p;
@@ -43,8 +45,10 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 	if (syscall(SYS_clock_gettime, id, ts))
 		return -1;
 
-	if (id == CLOCK_REALTIME && offset)
-		ts->tv_sec += *offset;
+	if (offset && id == CLOCK_REALTIME)
+		ts->tv_sec += offset[0] + offset[1];
+	else if (offset && id == CLOCK_BOOTTIME)
+		ts->tv_sec += offset[1];
 
 	return 0;
 }

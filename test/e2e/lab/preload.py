@@ -33,16 +33,20 @@ def preload(lab, name):
 
 
 class Clock:
-    """The time of day of the processes that are given env."""
+    """The clocks of the processes that are given env."""
 
     def __init__(self, lab):
         path = os.path.join(lab.dir, "wallclock")
         with open(path, "wb") as f:
-            f.write(struct.pack("i", 0))
+            f.write(struct.pack("ii", 0, 0))
         with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 4)
+            self.map = mmap.mmap(f.fileno(), 8)
         self.env = {**preload(lab, "wallclock"), "AASTRA_WALLCLOCK": path}
 
     def put(self, seconds):
         """So many seconds beside the true time from now on."""
         struct.pack_into("i", self.map, 0, seconds)
+
+    def sleep(self, seconds):
+        """The host has slept for so long, since it was started."""
+        struct.pack_into("i", self.map, 4, seconds)
