@@ -3751,10 +3751,12 @@ struct aa_line *aa_line_find_ua(const struct aa_phone *phone,
 
 	for (le = phone ? list_head(&phone->linel) : NULL; le; le = le->next) {
 		struct aa_line *line = le->data;
+		const struct aa_line *each;
 
-		if (aa_account_owns(line->acc, ua) ||
-		    (line->old && aa_account_owns(line->old->acc, ua)))
-			return line;
+		for (each = line; each; each = each->old) {
+			if (aa_account_owns(each->acc, ua))
+				return line;
+		}
 	}
 
 	return NULL;

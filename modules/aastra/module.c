@@ -505,6 +505,22 @@ static bool register_handler(const struct sip_msg *msg)
 }
 
 
+/* Settings that are not in force any more, but registered still: of all of
+   those since then, if the configuration was changed again meanwhile */
+static bool was_before(const struct aa_line *line, const struct pl *cuser)
+{
+	const struct aa_line *old;
+
+	for (old = line->old; old; old = old->old) {
+		if (old->acc != line->acc &&
+		    aa_account_has_cuser(old->acc, cuser))
+			return true;
+	}
+
+	return false;
+}
+
+
 /*
  * A request over a binding whose user agent cannot be seen belongs to the one
  * in its place.  baresip finds the user agent by the user part alone, and the
@@ -520,8 +536,7 @@ static void request_redirect(const struct sip_msg *msg)
 		const struct ua *ua = aa_account_hidden_match(line->acc,
 							      &msg->uri.user);
 
-		if (!ua && line->old && line->old->acc != line->acc &&
-		    aa_account_has_cuser(line->old->acc, &msg->uri.user))
+		if (!ua && was_before(line, &msg->uri.user))
 			ua = aa_account_shown(line->acc);
 
 		if (ua) {
@@ -539,9 +554,10 @@ static bool notify_handler(const struct sip_msg *msg)
 	for (le = list_head(&aastra.phone.linel); le; le = le->next) {
 		const struct aa_line *line = le->data;
 
-		if (aa_subs_notify(line->subs, msg) ||
-		    (line->old && aa_subs_notify(line->old->subs, msg)))
-			return true;
+		for (; line; line = line->old) {
+			if (aa_subs_notify(line->subs, msg))
+				return true;
+		}
 	}
 
 	return false;

@@ -296,6 +296,28 @@ def test_reload_away_from_a_dead_server(lab):
     lab.until(lambda: not reg.bindings("100"), 3, "nothing is left")
 
 
+def test_call_while_reloads_go_wrong(lab):
+    """The files are changed twice, each time to a server that is not there
+    and to another user: what is registered stays so, and is called."""
+    ip = lab.primary.ip
+    f = Files(lab, line(1, ip, 100, password=SECRET % 100))
+    f.registered(100)
+    far = lab.far_phone(lab.primary, domain=ip)
+    for user in 101, 260:
+        f.write(line(1, lab.regb.ip, user, password=SECRET % user))
+        assert "line 1: changed" in f.reload()
+        t = lab.now()
+        far.dial("sip:100@" + ip)
+        lab.wire.wait_sip("INVITE", status=180, src="phone", dst="primary",
+                          after=t)
+        far.hangup()
+    f.write(line(1, ip, 101, password=SECRET % 101))
+    f.reload()
+    f.registered(101)
+    lab.until(lambda: not f.server.bindings("100"), 5, "nothing is left")
+    assert f.phone.exit() == 0
+
+
 def test_call_outlives_reload(lab):
     """A line changes when its call has ended, and not before."""
     ip = lab.primary.ip
