@@ -40,15 +40,15 @@ static __attribute__((constructor)) void begin(void)
 }
 
 
-int clock_gettime(clockid_t id, struct timespec *ts)
+int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
-	if (syscall(SYS_clock_gettime, id, ts))
+	if (syscall(SYS_clock_gettime, clock_id, tp))
 		return -1;
 
-	if (offset && id == CLOCK_REALTIME)
-		ts->tv_sec += offset[0] + offset[1];
-	else if (offset && id == CLOCK_BOOTTIME)
-		ts->tv_sec += offset[1];
+	if (offset && clock_id == CLOCK_REALTIME)
+		tp->tv_sec += offset[0] + offset[1];
+	else if (offset && clock_id == CLOCK_BOOTTIME)
+		tp->tv_sec += offset[1];
 
 	return 0;
 }
@@ -70,15 +70,15 @@ int gettimeofday(struct timeval *restrict tv, void *restrict tz)
 }
 
 
-time_t time(time_t *t)
+time_t time(time_t *timer)
 {
 	struct timespec ts;
 
 	if (clock_gettime(CLOCK_REALTIME, &ts))
 		return -1;
 
-	if (t)
-		*t = ts.tv_sec;
+	if (timer)
+		*timer = ts.tv_sec;
 
 	return ts.tv_sec;
 }
