@@ -300,6 +300,44 @@ int aa_compat_tcp_fd(const struct tcp_conn *tc)
 
 
 /**
+ * Where a TLS connection of libre leads to
+ *
+ * libre keeps that to itself, but hangs the connection on what OpenSSL writes
+ * to.  In every known version it begins with the SSL object, and what it writes
+ * to and reads from, a helper, and the TCP connection follow one another.
+ *
+ * @param peer Set to the address of the other end
+ * @param tc   What hangs there, may be NULL
+ * @param ssl  SSL object
+ * @param out  What it writes to
+ * @param in   What it reads from
+ *
+ * @return 0 if success, ENOTSUP if it does not look like that, otherwise
+ *         errorcode
+ */
+int aa_compat_tls_peer(struct sa *peer, const void *tc, const void *ssl,
+		       const void *out, const void *in)
+{
+	enum {FIRST = 2, LAST = 5, TCP = 3};
+	const void *const *wordv = tc;
+	size_t i;
+
+	if (!wordv || wordv[0] != ssl)
+		return ENOTSUP;
+
+	for (i=FIRST; i<=LAST; i++) {
+		if (wordv[i] == out)
+			break;
+	}
+
+	if (i > LAST || wordv[i + 1] != in)
+		return ENOTSUP;
+
+	return tcp_conn_peer_get(wordv[i + TCP], peer);
+}
+
+
+/**
  * Address for a Contact: one that stays when a connection is lost
  *
  * Later versions of libre give a send handler the address of the connection.

@@ -1212,8 +1212,15 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 void aa_flow_fail(struct aa_flow *flow, const char *reason,
 		  uint32_t retry_after)
 {
+	char buf[REASON_SIZE];
+
 	if (!flow || flow->state == AA_FLOW_DOWN)
 		return;
+
+	/* libre says no more than that the handshake failed */
+	if (flow->tp == SIP_TRANSP_TLS &&
+	    aa_tlsguard_error(flow->host, buf, sizeof(buf)))
+		reason = buf;
 
 	witness(flow, "request", 0);
 	flow_down(flow, reason ? reason : "failed", retry_after);
@@ -1661,6 +1668,47 @@ bool aa_flow_is_server(const struct list *flowl, const struct sa *sa)
 	}
 
 	return false;
+}
+
+
+static bool has_address(const struct aa_flow *flow, const struct sa *sa)
+{
+	size_t i;
+
+	for (i=0; i<flow->targets.n; i++) {
+		if (sa_cmp(&flow->targets.v[i], sa, SA_ALL))
+			return true;
+	}
+
+	return sa_cmp(&flow->dst, sa, SA_ALL);
+}
+
+
+/**
+ * The names of the TLS server at an address, as the settings give them
+ *
+ * @param flowl Flows
+ * @param sa    Address and port, NULL: all of them
+ * @param namev Set to the names
+ * @param max   Room for names
+ *
+ * @return How many there are
+ */
+size_t aa_flow_tls_names(const struct list *flowl, const struct sa *sa,
+			 const char **namev, size_t max)
+{
+	const struct le *le;
+	size_t n = 0;
+
+	for (le = list_head(flowl); le && n < max; le = le->next) {
+		const struct aa_flow *flow = le->data;
+
+		if (flow->tp == SIP_TRANSP_TLS && !flow->via &&
+		    (!sa || has_address(flow, sa)))
+			namev[n++] = flow->host;
+	}
+
+	return n;
 }
 
 

@@ -88,6 +88,8 @@ uint64_t aa_flow_generation(const struct aa_flow *flow);
 bool aa_flow_behind(const struct aa_flow *flow);
 struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa);
 bool aa_flow_is_server(const struct list *flowl, const struct sa *sa);
+size_t aa_flow_tls_names(const struct list *flowl, const struct sa *sa,
+			 const char **namev, size_t max);
 bool aa_flow_kept(const struct aa_flow *flow);
 
 #endif

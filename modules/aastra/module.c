@@ -714,6 +714,13 @@ static const char *key_file(char *buf, size_t sz, const char *path,
 }
 
 
+static size_t names_handler(const struct sa *peer, const char **namev,
+			    size_t max)
+{
+	return aa_flow_tls_names(&aastra.phone.flowl, peer, namev, max);
+}
+
+
 /* What the phone shows of itself */
 static void cert_init(const char *path)
 {
@@ -762,6 +769,7 @@ static void trust_init(const char *path)
 		return;
 	}
 
+	aa_tlsguard_names(names_handler);
 	err = aa_tlsguard_init(cafile, capath);
 	if (err)
 		warning("aastra: %s%s%s: no trusted certificates could be read"

@@ -14,6 +14,12 @@
  * saves both the certificate.  What is gone on with was verified when it began,
  * for the same name; it is forgotten with the trusted certificates.
  *
+ * A request of baresip's own may open a connection as well: a call over a line
+ * that nothing keeps a flow for, the BYE of one whose connection broke.  The
+ * context that libre makes its SSL objects of asks us then, when the server has
+ * shown its certificate, and the other end of the connection tells which server
+ * it should be.  What leads to none of the lines' servers is left alone.
+ *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <errno.h>
@@ -24,11 +30,13 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <re.h>
+#include "compat.h"
 #include "tlsguard.h"
 
 
 enum {
-	PEERS_MAX = 64          /* sessions that are kept                   */
+	PEERS_MAX = 64,         /* sessions that are kept                   */
+	NAMES_MAX = 8           /* of one address                           */
 };
 
 /* A server, by its name, and the connection to it that was opened last */
@@ -54,6 +62,8 @@ static struct {
 	int index;              /* of the extra data, once and for all      */
 	const char *host;       /* of the connection that is being opened   */
 	SSL *ssl;               /* made for it                              */
+	SSL_CTX *ctx;           /* that libre makes all of them of          */
+	aa_tlsguard_names_h *namesh;
 	X509 *cert;             /* the phone's own, NULL: none is shown     */
 	EVP_PKEY *key;
 	STACK_OF(X509) *chain;  /* from it up to an authority               */
@@ -61,8 +71,7 @@ static struct {
 	struct list connl;      /* those that are not closed yet            */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {NULL, false, -1, NULL, NULL, NULL, NULL, NULL, LIST_INIT,
-	     LIST_INIT, "", ""};
+} guard = {.index = -1, .peers = LIST_INIT, .connl = LIST_INIT};
 
 
 static void peer_destructor(void *arg)
@@ -208,20 +217,33 @@ static int refuse_handler(int ok, X509_STORE_CTX *ctx)
 }
 
 
-static bool name_set(SSL *ssl, const char *host)
+static bool is_addr(const char *host)
 {
-	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
 	struct sa sa;
 
-	if (0 == sa_set_str(&sa, host, 0))
+	return 0 == sa_set_str(&sa, host, 0);
+}
+
+
+/* The name that a certificate has to be for */
+static bool param_name_set(X509_VERIFY_PARAM *param, const char *host)
+{
+	if (is_addr(host))
 		return 1 == X509_VERIFY_PARAM_set1_ip_asc(param, host);
 
-	/* RFC 5922 7.2: no partial wildcards; RFC 6066 3: names only */
+	/* RFC 5922 7.2: no partial wildcards */
 	X509_VERIFY_PARAM_set_hostflags(param,
 					X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 
-	return 1 == X509_VERIFY_PARAM_set1_host(param, host, 0) &&
-		1 == SSL_set_tlsext_host_name(ssl, host);
+	return 1 == X509_VERIFY_PARAM_set1_host(param, host, 0);
+}
+
+
+static bool name_set(SSL *ssl, const char *host)
+{
+	/* RFC 6066 3: names only */
+	return param_name_set(SSL_get0_param(ssl), host) &&
+		(is_addr(host) || 1 == SSL_set_tlsext_host_name(ssl, host));
 }
 
 
@@ -283,10 +305,109 @@ static void verify_setup(SSL *ssl)
 }
 
 
+/* The certificate that a server has shown, as one for that name; X509_V_OK if
+   it is */
+static int verify_as(X509_STORE_CTX *shown, const char *host)
+{
+	X509_STORE_CTX *ctx = guard.store ? X509_STORE_CTX_new() : NULL;
+	int err = X509_V_ERR_UNSPECIFIED;
+
+	if (ctx && 1 == X509_STORE_CTX_init(ctx, guard.store,
+					    X509_STORE_CTX_get0_cert(shown),
+					    X509_STORE_CTX_get0_untrusted(
+						    shown)) &&
+	    1 == X509_STORE_CTX_set_default(ctx, "ssl_server") &&
+	    param_name_set(X509_STORE_CTX_get0_param(ctx), host))
+		err = 1 == X509_verify_cert(ctx) ? X509_V_OK
+			: X509_STORE_CTX_get_error(ctx);
+
+	X509_STORE_CTX_free(ctx);
+	ERR_clear_error();
+
+	return err;
+}
+
+
+/* Which of the lines' servers it leads to, where baresip has opened it; if
+   that cannot be told, any of them */
+static size_t names_of(SSL *ssl, const char **namev)
+{
+	const BIO *out = SSL_get_wbio(ssl), *in = SSL_get_rbio(ssl);
+	struct sa peer;
+	const bool known = out &&
+		!aa_compat_tls_peer(&peer, BIO_get_data((BIO *)(uintptr_t)out),
+				    ssl, out, in);
+
+	return guard.namesh ? guard.namesh(known ? &peer : NULL, namev,
+					   NAMES_MAX) : 0;
+}
+
+
+/* Called by OpenSSL in place of its own verification */
+static int cert_handler(X509_STORE_CTX *ctx, void *arg)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(
+		ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	const char *namev[NAMES_MAX];
+	int err = X509_V_OK;
+	size_t i, n;
+	(void)arg;
+
+	/* who calls the phone is no server, and ours are set up */
+	if (!ssl || SSL_is_server(ssl) || SSL_get_ex_data(ssl, guard.index))
+		return X509_verify_cert(ctx);
+
+	n = names_of(ssl, namev);
+	if (!n)
+		return X509_verify_cert(ctx);
+
+	for (i=0; i<n; i++) {
+		err = verify_as(ctx, namev[i]);
+		if (err == X509_V_OK)
+			break;
+	}
+
+	X509_STORE_CTX_set_error(ctx, err);
+	if (err == X509_V_OK)
+		return 1;
+
+	/* baresip 1.0.0 takes no notice of the result */
+	SSL_set_verify(ssl, SSL_VERIFY_PEER, SSL_get_verify_callback(ssl));
+	(void)re_snprintf(guard.error, sizeof(guard.error),
+			  "certificate refused: %s",
+			  X509_verify_cert_error_string(err));
+	str_ncpy(guard.error_host, namev[0], sizeof(guard.error_host));
+
+	return 0;
+}
+
+
+static void ctx_leave(void)
+{
+	if (guard.ctx)
+		SSL_CTX_set_cert_verify_callback(guard.ctx, NULL, NULL);
+	SSL_CTX_free(guard.ctx);
+	guard.ctx = NULL;
+}
+
+
+static void ctx_take(SSL_CTX *ctx)
+{
+	if (ctx == guard.ctx || 1 != SSL_CTX_up_ref(ctx))
+		return;
+
+	ctx_leave();
+	SSL_CTX_set_cert_verify_callback(ctx, cert_handler, NULL);
+	guard.ctx = ctx;
+}
+
+
 static void ssl_setup(SSL *ssl)
 {
-	if (guard.wanted)
+	if (guard.wanted) {
 		verify_setup(ssl);
+		ctx_take(SSL_get_SSL_CTX(ssl));
+	}
 
 	/* cannot fail: the library has that version */
 	(void)SSL_set_min_proto_version(ssl, TLS1_2_VERSION);
@@ -515,6 +636,18 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 }
 
 
+/**
+ * Connections that baresip itself opens to the servers of the lines are
+ * verified, too
+ *
+ * @param h Says which names a server has
+ */
+void aa_tlsguard_names(aa_tlsguard_names_h *h)
+{
+	guard.namesh = h;
+}
+
+
 static void conns_leave(void)
 {
 	struct le *le;
@@ -534,11 +667,13 @@ static void conns_leave(void)
 void aa_tlsguard_close(void)
 {
 	conns_leave();
+	ctx_leave();
 	cert_close();
 	X509_STORE_free(guard.store);
 	list_flush(&guard.peers);
 	guard.store  = NULL;
 	guard.wanted = false;
+	guard.namesh = NULL;
 	guard.host   = NULL;
 	guard.ssl    = NULL;
 

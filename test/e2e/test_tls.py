@@ -78,6 +78,74 @@ def test_refused(lab, key, wrong):
                  "expired": "expired"}[wrong], requests_sent_to_it=0)
 
 
+def another_ca(lab, server):
+    """The server is started anew, and shows a certificate of another CA."""
+    ca = lab.ca
+    lab._ca = Authority(os.path.join(lab.dir, "other"), name="other-ca")
+    server.defines.update(lab.tls(server.host))
+    lab._ca = ca
+
+
+def asked(lab, method, after):
+    """Hosts that were sent such a request."""
+    return {e.dst for e in lab.wire.sip(method, request=True, src="phone",
+                                        after=after)}
+
+
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("what", ["call", "bye"])
+def test_baresip_opens_the_connection(lab, what, right):
+    """Without outbound support nobody opens the connection anew before it is
+    needed, and baresip may be the first to: a server that it meets there has
+    to show who it is all the same, or hears nothing."""
+    p, b, phone = start(lab, ["sips_trusted_certificates " + lab.ca.cert,
+                              "sip_outbound_support 0",
+                              "sip_failback_delay 600"])
+    phone.wait_registered()
+    if what == "bye":
+        lab.far_phone(lab.primary)
+        phone.dial("sip:200@pbx.example.com")
+        phone.wait_call()
+    p.kill()
+    if not right:
+        another_ca(lab, p)
+    p.start()
+    t = lab.now()
+    if what == "call":
+        phone.dial("sip:200@pbx.example.com")
+        lab.until(lambda: asked(lab, "INVITE", t), 10, "it is called")
+        assert asked(lab, "INVITE", t) == {"primary" if right else "backup"}
+    else:
+        phone.hangup()
+        lab.until(lambda: not phone.open_calls(), 5, "hung up")
+        if right:
+            lab.wire.wait_sip("BYE", src="phone", dst="primary", after=t)
+        else:
+            lab.wire.wait_kind("tls", src="phone", dst="primary", after=t,
+                               match=lambda e: "alert" in e.summary())
+    if not right:
+        assert "primary" not in (asked(lab, "INVITE", t) |
+                                 asked(lab, "REGISTER", t) |
+                                 asked(lab, "BYE", t))
+        held("TLS", what + " over a new connection to an impostor",
+             requests_sent_to_it=0)
+
+
+def test_server_of_no_line(lab):
+    """An account that is no line calls whom it likes, as without the
+    module."""
+    other = lab.combined(lab.regb, **lab.tls(lab.regb))
+    another_ca(lab, other)
+    other.restart()
+    p, b, phone = start(lab, ["sips_trusted_certificates " + lab.ca.cert])
+    phone.wait_registered()
+    phone.cmd("uanew <sip:300@%s;transport=tls>;regint=0" % lab.regb.ip)
+    t = lab.now()
+    phone.cmd("uafind sip:300@" + lab.regb.ip)
+    phone.dial("sip:200@%s;transport=tls" % lab.regb.ip)
+    lab.until(lambda: asked(lab, "INVITE", t) == {"regb"}, 10, "called there")
+
+
 def test_not_asked_for(lab):
     """Without trusted certificates nobody is verified, as baresip 1.0.0
     does."""
