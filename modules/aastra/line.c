@@ -89,6 +89,9 @@ struct farewell {
 	struct aa_binding *b;
 	struct aa_flow_user *user;
 	struct sip *sip;        /* keeps baresip's exit waiting for it      */
+	struct aa_conn conn;    /* that it was sent over                    */
+	struct aa_phone *phone; /* where the line's successor may be in ..  */
+	uint32_t line;          /* .. doubt then, by its number; 0: not     */
 	struct aa_tmr tmr;
 	struct aa_tmr tmr_again;
 	uint64_t sent_at;       /* aa_now_ms()                              */
@@ -109,6 +112,7 @@ static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
 static void anew(struct aa_path *path);
+static void doubt(struct aa_line *line);
 
 
 static void path_destructor(void *arg)
@@ -1523,10 +1527,8 @@ static void leaving_event(struct aa_path *path)
 	path->astray_until = path->astray_before;
 
 	/* what was sent before the farewell may have come as late as this */
-	if (!path->proven) {
-		path->line->reassure = true;
-		anew(path->line->second);
-	}
+	if (!path->proven)
+		doubt(path->line);
 
 	if (path->over_own) {
 		path->proven = true;
@@ -1841,6 +1843,30 @@ static void realm_note(struct aa_line *line, const struct aa_path *path)
 }
 
 
+/*
+ * Something that was sent long ago may have come to a registrar now, which
+ * has forgotten what is registered there: it is registered once more.
+ */
+static void doubt(struct aa_line *line)
+{
+	/* without an instance-id it goes by Contact, and forgets no other */
+	if (!line->cfg.outbound)
+		return;
+
+	line->doubt = line->nth;
+	anew(line->second);
+}
+
+
+/* Another path than the one in force has been registered last; of two flows a
+   server takes that one (RFC 5626 7): it shall be the one in force */
+static void latest(struct aa_line *line)
+{
+	if (line->cfg.outbound)
+		line->doubt = line->nth;
+}
+
+
 /* It is registered (again), after what is under way or answered now */
 static void anew(struct aa_path *path)
 {
@@ -1945,6 +1971,7 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 
 	path->wants      = path->forced || path->anew;
 	path->anew       = false;
+	path->cleared    = false;
 	path->owed       = false;
 	path->inherited  = false;
 	path->farewells  = 0;
@@ -1968,11 +1995,10 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 
 	proved(line, path);
 
-	/* of two flows a server takes the one that was registered last
-	   (RFC 5626 7): that shall be the one in force */
 	if (path == line->second) {
 		path->requests = aa_binding_requests(path->b);
-		line->reassure |= made && line->cfg.outbound;
+		if (made)
+			latest(line);
 		return;
 	}
 
@@ -2435,6 +2461,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 
 	path->over_own = true;
 	path->anew     = false;
+	path->nth      = ++line->nth;
 	path->asked    = aa_now_ms();
 	if (path != line->second)
 		line->asked = path->asked;
@@ -2470,10 +2497,9 @@ static void abandon_next(struct aa_line *line)
 		return;
 	}
 
-	/* it has been registered last, and that shall be the one in force */
 	if (path->registered && !path->wants) {
 		path->proven = true;
-		line->reassure |= line->cfg.outbound;
+		latest(line);
 	}
 
 	line->second = path;
@@ -2497,15 +2523,19 @@ static bool only_calls_move(const struct aa_line *line)
 }
 
 
-/* What may have gone from the registrar is registered once more */
+/* What may have gone from the registrar, or shall be the latest that it has,
+   is registered once more, unless it was since then */
 static void reassure(struct aa_line *line)
 {
-	if (!line->reassure || !line->cur || !line->cur->registered ||
-	    aa_binding_pending(line->cur->b))
+	struct aa_path *cur = line->cur;
+
+	if (!line->doubt || !cur || !cur->registered ||
+	    aa_binding_pending(cur->b))
 		return;
 
-	line->reassure = false;
-	line->cur->wants = true;
+	if (cur->nth <= line->doubt)
+		cur->wants = true;
+	line->doubt = 0;
 }
 
 
@@ -3279,12 +3309,23 @@ static void farewell_again(void *arg)
 }
 
 
+/* Has nobody opened another connection since it was sent? */
+static bool farewell_conn_is(const struct farewell *fw,
+			     const struct aa_conn *conn)
+{
+	return conn && conn->fd == fw->conn.fd && conn->ino == fw->conn.ino;
+}
+
+
 /* Over a new connection; the one that there was leads nowhere */
 static void farewell_repeat(struct farewell *fw)
 {
+	struct aa_conn *conn = aa_flow_conn(aa_flow_user_flow(fw->user));
+
 	fw->again = true;
 	aa_binding_halt(fw->b);
-	aa_conn_close(aa_flow_conn(aa_flow_user_flow(fw->user)), true);
+	if (farewell_conn_is(fw, conn))
+		aa_conn_close(conn, true);
 	aa_tmr_start(&fw->tmr_again, AGAIN_MS, farewell_again, fw);
 }
 
@@ -3297,7 +3338,10 @@ static void farewell_doubt(void *arg)
 {
 	struct farewell *fw = arg;
 
-	if (aa_conn_unheard(aa_flow_conn(aa_flow_user_flow(fw->user))))
+	const struct aa_conn *conn =
+		aa_flow_conn(aa_flow_user_flow(fw->user));
+
+	if (!farewell_conn_is(fw, conn) || aa_conn_unheard(conn))
 		farewell_repeat(fw);
 }
 
@@ -3315,10 +3359,19 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 			     const struct sip_msg *msg, void *arg)
 {
 	struct farewell *fw = arg;
+	struct aa_line *line;
 	(void)b;
 	(void)ev;
 	(void)reason;
 	(void)retry_after;
+
+	/* what it was sent after may have come just before: see
+	   leaving_event() */
+	line = msg && fw->line ? aa_line_find(fw->phone, fw->line) : NULL;
+	if (line) {
+		doubt(line);
+		aa_line_kick(line);
+	}
 
 	if (!msg && fw->stream && fw->user && !fw->again &&
 	    aa_now_ms() - fw->sent_at < DOUBT_MAX_MS) {
@@ -3444,16 +3497,25 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 	path->b  = NULL;
 	aa_binding_owner_set(fw->b, farewell_auth, farewell_handler, fw);
 
+	fw->phone   = line->phone;
+	fw->line    = path->proven || path->plain ? 0 : line->cfg.line;
 	fw->sent_at = aa_now_ms();
 	fw->stream  = line->tp != SIP_TRANSP_UDP;
+	list_append(&line->phone->farewelll, &fw->le, fw);
 	err = aa_binding_unregister(fw->b);
-	if (err)
-		goto out;
-	if (fw->stream && fw->user)
+	if (err) {
+		/* other paths of the line may need the flow, which is its own
+		   no more */
+		aa_tmr_start(&fw->tmr, 0, farewell_said, fw);
+		return;
+	}
+
+	if (fw->stream && fw->user) {
+		fw->conn = *aa_flow_conn(way->flow);
 		aa_tmr_start(&fw->tmr_again, doubt_ms(way->flow),
 			     farewell_doubt, fw);
+	}
 
-	list_append(&line->phone->farewelll, &fw->le, fw);
 	return;
 
  out:
@@ -3560,8 +3622,8 @@ static const struct aa_path *old_detour(const struct aa_line *line,
 }
 
 
-/* The line is registered, or it ends: what it has replaced goes */
-static void old_end(struct aa_line *line)
+/* What a line has replaced goes, and what that has replaced */
+static void old_part(struct aa_line *line, const struct aa_line *heir)
 {
 	struct aa_line *old = line->old;
 	struct aa_account *acc;
@@ -3570,8 +3632,8 @@ static void old_end(struct aa_line *line)
 		return;
 
 	line->old = NULL;
-	old_end(old);
-	part(old, old_detour(line, old));
+	old_part(old, heir);
+	part(old, old_detour(heir, old));
 
 	acc = old->acc;
 	old->acc = NULL;
@@ -3586,6 +3648,13 @@ static void old_end(struct aa_line *line)
 	}
 
 	mem_deref(old);
+}
+
+
+/* The line is registered, or it ends: all that came before it goes */
+static void old_end(struct aa_line *line)
+{
+	old_part(line, line);
 }
 
 

@@ -86,6 +86,7 @@ struct aa_path {
 
 	uint64_t started;       /**< when it was begun, aa_now_ms()         */
 	uint64_t asked;         /**< when the latest REGISTER was sent      */
+	uint64_t nth;           /**< which one of the line's that was       */
 	uint32_t requests;      /**< sent before that, for what it cost     */
 	uint16_t refused;       /**< refusal that the history has told      */
 	uint64_t retry_at;      /**< not before, aa_now_ms()                */
@@ -154,8 +155,11 @@ struct aa_line {
 	uint64_t hold_set[AA_ROLE_COUNT]; /**< when that was                */
 	struct aa_budget budget;         /**< of REGISTERs that register    */
 	struct aa_budget budget_leaving; /**< of those that unregister      */
-	bool reassure;          /**< the registrar may have forgotten what
-				     is in force                            */
+	uint64_t nth;           /**< REGISTERs that its paths have sent     */
+	uint64_t doubt;         /**< what is in force may not be, or not be
+				     the latest, that its registrar knows,
+				     if it was sent as the nth or before; 0:
+				     no doubt                               */
 	struct aa_subs *subs;   /**< event subscriptions                    */
 	struct aa_flow *subs_flow; /**< that they go over                   */
 	struct list calll;      /**< calls not answered yet (callmove.c)    */
