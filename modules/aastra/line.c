@@ -90,8 +90,9 @@ struct farewell {
 	struct aa_flow_user *user;
 	struct sip *sip;        /* keeps baresip's exit waiting for it      */
 	struct aa_conn conn;    /* that it was sent over                    */
-	struct aa_phone *phone; /* where the line's successor may be in ..  */
-	uint32_t line;          /* .. doubt then, by its number; 0: not     */
+	struct aa_phone *phone;
+	uint32_t line;          /* its number, which another may have now   */
+	bool proven;            /* its reg-id is known by its own Call-ID   */
 	struct aa_tmr tmr;
 	struct aa_tmr tmr_again;
 	uint64_t sent_at;       /* aa_now_ms()                              */
@@ -113,6 +114,7 @@ static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
 static void anew(struct aa_path *path);
 static void doubt(struct aa_line *line);
+static void others_doubt(const struct aa_line *line);
 
 
 static void path_destructor(void *arg)
@@ -928,9 +930,28 @@ static bool regid_is(const struct aa_path *path, unsigned regid)
 }
 
 
+/* A line of the same number has ended, and what it says to the registrar is
+   under way still: it would count for this one */
+static bool regid_parting(const struct aa_line *line, unsigned regid)
+{
+	const struct le *le;
+
+	for (le = list_head(&line->phone->wayl); le; le = le->next) {
+		const struct farewell *fw = le->data;
+
+		if (fw->b && fw->line == line->cfg.line &&
+		    aa_binding_regid(fw->b) == regid)
+			return true;
+	}
+
+	return false;
+}
+
+
 static bool regid_taken(const struct aa_line *line, unsigned regid)
 {
-	return line && (regid_is(line->cur, regid) ||
+	return line && (regid_parting(line, regid) ||
+			regid_is(line->cur, regid) ||
 			regid_is(line->next, regid) ||
 			regid_is(line->second, regid) ||
 			regid_in(&line->leavel, regid) ||
@@ -1527,8 +1548,10 @@ static void leaving_event(struct aa_path *path)
 	path->astray_until = path->astray_before;
 
 	/* what was sent before the farewell may have come as late as this */
-	if (!path->proven)
+	if (!path->proven) {
 		doubt(path->line);
+		others_doubt(path->line);
+	}
 
 	if (path->over_own) {
 		path->proven = true;
@@ -1858,6 +1881,24 @@ static void doubt(struct aa_line *line)
 }
 
 
+/* The same for other lines of the same user */
+static void others_doubt(const struct aa_line *line)
+{
+	struct le *le;
+
+	for (le = list_head(&line->phone->linel); le; le = le->next) {
+		struct aa_line *other = le->data;
+
+		if (other == line || !other->cur || !other->cur->registered ||
+		    !same_user(line, other))
+			continue;
+
+		doubt(other);
+		aa_line_kick(other);
+	}
+}
+
+
 /* Another path than the one in force has been registered last; of two flows a
    server takes that one (RFC 5626 7): it shall be the one in force */
 static void latest(struct aa_line *line)
@@ -1887,8 +1928,12 @@ static void proved(struct aa_line *line, struct aa_path *path)
 	const bool first = !path->proven;
 
 	path->proven = true;
-	if (first && path != line->second && line->cfg.outbound)
+	if (!first)
+		return;
+
+	if (path != line->second && line->cfg.outbound)
 		anew(line->second);
+	others_doubt(line);
 }
 
 
@@ -1941,28 +1986,6 @@ static void commit(struct aa_line *line)
 /* ---- what happened ---------------------------------------------------- */
 
 
-/*
- * A registrar that knows a reg-id from an earlier run of baresip forgets all
- * others of the user when it hears of it (seen with Kamailio): another line of
- * the same user is registered once more.
- */
-static void others_reassure(const struct aa_line *line)
-{
-	struct le *le;
-
-	for (le = list_head(&line->phone->linel); le; le = le->next) {
-		struct aa_line *other = le->data;
-
-		if (other == line || !other->cur || !other->cur->registered ||
-		    !same_user(line, other))
-			continue;
-
-		other->reassure = true;
-		aa_line_kick(other);
-	}
-}
-
-
 static void path_ok(struct aa_line *line, struct aa_path *path)
 {
 	struct aa_penalty *pen = path_penalty(path);
@@ -1981,8 +2004,6 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 	pen->until    = 0;
 	pen->failures = 0;
 	++line->count.registrations;
-	if (!path->proven)
-		others_reassure(line);
 
 	/* a live binding goes before every wish; but where the line is in
 	   service without it, the policy is asked whether it still wants to
@@ -3367,9 +3388,10 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 
 	/* what it was sent after may have come just before: see
 	   leaving_event() */
-	line = msg && fw->line ? aa_line_find(fw->phone, fw->line) : NULL;
+	line = msg && !fw->proven ? aa_line_find(fw->phone, fw->line) : NULL;
 	if (line) {
 		doubt(line);
+		others_doubt(line);
 		aa_line_kick(line);
 	}
 
@@ -3498,7 +3520,8 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 	aa_binding_owner_set(fw->b, farewell_auth, farewell_handler, fw);
 
 	fw->phone   = line->phone;
-	fw->line    = path->proven || path->plain ? 0 : line->cfg.line;
+	fw->line    = line->cfg.line;
+	fw->proven  = path->proven || path->plain;
 	fw->sent_at = aa_now_ms();
 	fw->stream  = line->tp != SIP_TRANSP_UDP;
 	list_append(&line->phone->farewelll, &fw->le, fw);

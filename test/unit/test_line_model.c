@@ -346,6 +346,7 @@ static struct {
 		uint64_t at;    /* when it was said                         */
 		unsigned changes;
 	} partingv[PARTING];
+	bool late;              /* the edge has answered for the registrar  */
 	bool unloads;           /* nobody waits for an answer               */
 	bool closing;           /* the story is over                        */
 	struct topology topo;   /* as they are now                          */
@@ -1045,9 +1046,11 @@ static void check_removal(const struct record *rec, const struct msg *m)
 	if (!in_force(rec))
 		return;
 
-	/* of what it sent before the power went the phone knows nothing; but
-	   it has to find out when that server is back */
-	if (m->life != rec->life) {
+	/* of what it sent before the power went the phone knows nothing, nor
+	   of what a line did that has ended; but it has to find out when that
+	   server is back */
+	if (m->life != rec->life || (m->boot != rec->boot &&
+				     vclock.now - m->sent > FAREWELL)) {
 		watch_of(rec->line)->forgotten_at = vclock.now;
 		return;
 	}
@@ -1145,7 +1148,7 @@ static void forget_others(const struct record *keep, const struct msg *m)
 		   this very request goes into force */
 		if (keep->boot == m->boot)
 			check_removal(rec, m);
-		if (!req_find(m->id) || !reachable(m->hop))
+		if (!req_find(m->id) || !reachable(m->hop) || w.late)
 			w.watchv[m->line - 1].forgotten_at = vclock.now;
 		rec->used = false;
 	}
@@ -1418,7 +1421,9 @@ static void host_set(int host, enum host_state st)
 			say("h%d: late REGISTER line %u reg-id %u CSeq %u"
 			    " expires %u", host, m.line, m.regid, m.cseq,
 			    m.expires);
+			w.late = true;
 			answer_by_state(host, &m, &r);
+			w.late = false;
 		}
 	}
 }
@@ -2665,6 +2670,7 @@ const char *aa_binding_realm(const struct aa_binding *b)
 
 struct account {
 	char aor[32];
+	char user[8];
 	char host[8];
 	struct uri luri;
 };
@@ -2689,7 +2695,9 @@ static void ua_make(struct ua *ua, unsigned line, int host)
 	(void)re_snprintf(ua->acc.aor, sizeof(ua->acc.aor), "sip:u%u@h%d",
 			  line, host);
 	(void)re_snprintf(ua->acc.host, sizeof(ua->acc.host), "h%d", host);
+	(void)re_snprintf(ua->acc.user, sizeof(ua->acc.user), "u%u", line);
 	pl_set_str(&ua->acc.luri.host, ua->acc.host);
+	pl_set_str(&ua->acc.luri.user, ua->acc.user);
 }
 
 
