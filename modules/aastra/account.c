@@ -382,6 +382,27 @@ void aa_account_release(struct aa_account *acc)
 
 
 /**
+ * The account is not registered any more, and its own settings are what they
+ * were before: for when it is registered again
+ *
+ * @param acc Account, which ends then
+ */
+void aa_account_rest(struct aa_account *acc)
+{
+	struct account *a;
+
+	if (!acc || acc->ended)
+		return;
+
+	show_own(acc);
+	a = ua_account(acc->own);
+	(void)outbound_set(a, acc->own_outbound, 0);
+	(void)outbound_set(a, acc->own_outbound2, 1);
+	(void)account_set_regint(a, 0);
+}
+
+
+/**
  * baresip is about to free one of the two user agents: free the other one
  *
  * @param acc   Account, freed

@@ -20,6 +20,7 @@ struct aa_account_state {
 
 int  aa_account_adopt(struct aa_account **accp, struct ua *ua);
 void aa_account_release(struct aa_account *acc);
+void aa_account_rest(struct aa_account *acc);
 void aa_account_end(struct aa_account *acc, const struct ua *dying);
 
 bool aa_account_owns(const struct aa_account *acc, const struct ua *ua);

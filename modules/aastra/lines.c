@@ -39,6 +39,7 @@ enum kind {
 	KIND_LINE,              /* a line                                   */
 	KIND_SILENT,            /* a line that shall not register           */
 	KIND_LEFT,              /* left to baresip                          */
+	KIND_RESTING,           /* a line that the user has unregistered    */
 	KIND_LEAVING,           /* another account is taking its place      */
 	KIND_REMOVED            /* to be freed                              */
 };
@@ -54,6 +55,7 @@ struct place {
 	bool mwi;               /* the account wants message waiting        */
 	bool waits;             /* to be changed, when its call has ended or
 				   there is memory again                */
+	bool tired;             /* the user has unregistered it just now    */
 	char user[128];
 	struct aa_account_facts facts; /* as it was before it was a line    */
 	struct aa_line_config *cfg;    /* as it was made, NULL: it was not  */
@@ -78,6 +80,8 @@ static struct {
 
 static void place_change(struct re_printf *pf, struct place *pl,
 			 unsigned *count);
+static struct aa_line *line_of(const struct place *pl);
+static void line_drop(struct place *pl);
 static void work_handler(void *arg);
 static void phone_settings(void);
 static int  take_up(struct re_printf *pf, struct aa_config *cfg);
@@ -780,6 +784,36 @@ static bool remove_one(struct place *pl)
 }
 
 
+/*
+ * The user does not want the account registered (`uareg 0` of 4.x).
+ *
+ * false: it has a call, and waits
+ */
+static bool rest(struct place *pl)
+{
+	struct aa_line *line = line_of(pl);
+
+	pl->tired = false;
+
+	/* or has changed his mind */
+	if (!line || account_regint(ua_account(aa_account_shown(line->acc))))
+		return true;
+
+	if (aa_account_calls(line->acc)) {
+		pl->tired = true;
+		return false;
+	}
+
+	info("aastra: line %u: unregistered by the user, until it is"
+	     " registered again\n", pl->n);
+	aa_account_rest(line->acc);
+	line_drop(pl);
+	pl->kind = KIND_RESTING;
+
+	return true;
+}
+
+
 static void work_handler(void *arg)
 {
 	bool again = false;
@@ -794,6 +828,13 @@ static void work_handler(void *arg)
 		le = le->next;
 
 		if (pl->kind == KIND_REMOVED && !remove_one(pl))
+			again = true;
+	}
+
+	for (le = list_head(&lines.placel); le; le = le->next) {
+		struct place *pl = le->data;
+
+		if (pl->tired && !rest(pl))
 			again = true;
 	}
 
@@ -990,6 +1031,14 @@ static void place_change(struct re_printf *pf, struct place *pl,
 
 	if (pl->kind == KIND_LEFT && !described && !is_wanted(pl))
 		return;
+
+	/* it goes on with the new ones */
+	if (pl->kind == KIND_RESTING && pl->made == described &&
+	    is_wanted(pl) && lc.registers &&
+	    aa_line_config_same_identity(&lc, pl->cfg)) {
+		(void)place_keep(pl, &lc);
+		return;
+	}
 
 	if (!list_isempty(ua_calls(pl->ua)) ||
 	    (line && aa_account_calls(line->acc))) {
@@ -1366,6 +1415,46 @@ void aa_lines_ua_gone(const struct ua *ua)
 
 
 /**
+ * The user does not want a line to be registered any more
+ *
+ * It is done from a timer, and when the line has no call.
+ *
+ * @param n Number of the line
+ */
+void aa_lines_rest(uint32_t n)
+{
+	struct place *pl = place_find(n);
+
+	if (!pl || pl->kind != KIND_LINE)
+		return;
+
+	pl->tired = true;
+	work_soon(0);
+}
+
+
+/**
+ * The user wants an account to be registered: a line that he has unregistered
+ * begins again
+ *
+ * @param ua User agent that baresip is about to register
+ */
+void aa_lines_wake(const struct ua *ua)
+{
+	struct place *pl = place_find_ua(ua);
+	int err;
+
+	if (!pl || pl->kind != KIND_RESTING)
+		return;
+
+	err = line_begin(pl, NULL, NULL, false);
+	if (err)
+		warning("aastra: line %u: %s could not be taken over (%m)\n",
+			pl->n, account_aor(ua_account(pl->ua)), err);
+}
+
+
+/**
  * A call has ended: changes that waited for it can be made
  */
 void aa_lines_call_closed(void)
@@ -1375,7 +1464,7 @@ void aa_lines_call_closed(void)
 	for (le = list_head(&lines.placel); le; le = le->next) {
 		const struct place *pl = le->data;
 
-		if (pl->waits) {
+		if (pl->waits || pl->tired) {
 			aa_tmr_start(&lines.tmr_work, 1, work_handler, NULL);
 			return;
 		}

@@ -20,6 +20,8 @@ void aa_lines_close(void);
 
 void aa_lines_look(void);
 void aa_lines_ua_gone(const struct ua *ua);
+void aa_lines_rest(uint32_t n);
+void aa_lines_wake(const struct ua *ua);
 void aa_lines_call_closed(void);
 int  aa_lines_reload(struct re_printf *pf);
 

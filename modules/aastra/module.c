@@ -368,6 +368,10 @@ static void ua_registering(struct ua *ua)
 		aa_lines_look();
 		line = aa_line_find_ua(&aastra.phone, ua);
 	}
+	if (!line) {
+		aa_lines_wake(ua);
+		line = aa_line_find_ua(&aastra.phone, ua);
+	}
 	if (!line)
 		return;
 
@@ -376,6 +380,18 @@ static void ua_registering(struct ua *ua)
 	/* baresip, or the user, wants it registered */
 	if (!aa_account_publishing(line->acc))
 		aa_line_refresh(line);
+}
+
+
+/* Not what the line says of itself, but what the user wants */
+static void ua_unregistering(const struct ua *ua)
+{
+	const struct aa_line *line = aa_line_find_ua(&aastra.phone, ua);
+
+	if (line && ua == aa_account_shown(line->acc) &&
+	    !aa_account_publishing(line->acc) &&
+	    !account_regint(ua_account(ua)))
+		aa_lines_rest(line->cfg.line);
 }
 
 
@@ -427,6 +443,8 @@ static void event_handler(enum aa_event ev, struct ua *ua, struct call *call,
 		/* from within its destructor there is no reference left */
 		if (ua && mem_nrefs(ua) == 0)
 			ua_disappears(ua);
+		else if (ua)
+			ua_unregistering(ua);
 		break;
 
 	case AA_EVENT_SHUTDOWN:

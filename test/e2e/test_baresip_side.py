@@ -10,6 +10,7 @@ from helpers_calls import (DOMAIN, STAGES, World, all_modules, gone_from,
                            no_bindings, open_connections, to_stage)
 from lab.ctrl import CommandError
 from lab.pace import EMULATED, slack
+from lab.site import Site
 
 both_rows = pytest.mark.parametrize("row", ["E3", "E2"])
 
@@ -633,6 +634,37 @@ def test_uadel_of_one_of_two(lab, row, which):
         assert [x["line"] for x in w.phone.state()["lines"]] == [n]
         assert not lab.wire.sip("REGISTER", request=True, user=stays,
                                 src="phone", after=t)
+
+
+@pytest.mark.parametrize("row, rank", [("E3", "primary"), ("E2", "backup")])
+def test_user_unregisters(lab, row, rank):
+    """`uareg 0` of 4.x: the user is not to be reached, and no server says
+    that he is, until he registers again; then the line goes on."""
+    site = Site(lab, row, "tcp")
+    phone = site.start(reregister=True)
+    if rank == "backup":
+        phone.cmd("aastra_failover 1")
+        site.wait_on(rank)
+    phone.cmd("unregister")
+    lab.until(lambda: not site.bindings(), 5, "registered nowhere")
+    lab.until(lambda: not phone.state()["lines"], 5, "no line")
+    if row == "E3":
+        assert "configuration read again" in phone.cmd("aastra_reload")
+        assert not site.bindings() and not phone.state()["lines"]
+    t = lab.now()
+    phone.cmd("registeranew")
+    # where it was before, until it knows better
+    site.wait_on("primary", timeout=20, after=t, only=True)
+    if row == "E3":
+        site.primary.kill()
+        site.wait_on("backup", timeout=20)
+    t = lab.now()
+    phone.cmd("unregister")
+    phone.cmd("registeranew")
+    lab.until(lambda: phone.state(1)["registered"], 10, "registered again")
+    assert len(entries(phone)) == 1
+    assert phone.exit() == 0
+    lab.until(lambda: not site.bindings(), 5, "nothing is left")
 
 
 @pytest.mark.parametrize("rank", ["primary", "backup"])
