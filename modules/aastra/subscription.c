@@ -615,6 +615,15 @@ static bool same_domain(const struct uri *uri, const char *domain)
 }
 
 
+/* "sip:200@pbx.example.com", but not "200@pbx.example.com:5080" */
+static bool has_scheme(const char *key)
+{
+	const char *colon = strchr(key, ':'), *at = strchr(key, '@');
+
+	return colon && (!at || colon < at);
+}
+
+
 static int target_print(char *buf, size_t sz, const struct sub *sub,
 			const struct path *path)
 {
@@ -630,7 +639,7 @@ static int target_print(char *buf, size_t sz, const struct sub *sub,
 	}
 	else {
 		n = re_snprintf(buf, sz, "%s%s",
-				strchr(sub->key, ':') ? "" : "sip:",
+				has_scheme(sub->key) ? "" : "sip:",
 				sub->key);
 		if (n < 0)
 			return EMSGSIZE;

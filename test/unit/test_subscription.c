@@ -1021,13 +1021,19 @@ static void uris(void **state)
 	assert_int_equal(aa_subs_add(t.subs, "dialog", "202@c.example"), 0);
 	assert_int_equal(aa_subs_add(t.subs, "dialog",
 				     "sip:203@a.example:5062"), 0);
+	assert_int_equal(aa_subs_add(t.subs, "dialog", "204@c.example:5062"),
+			 0);
+	assert_int_equal(aa_subs_add(t.subs, "dialog", "205@[2001:db8::1]"),
+			 0);
 	go(0, false);
-	wait_log(4);
+	wait_log(6);
 	assert_string_equal(info_of(1).uri, "sip:201@A.example");
+	assert_string_equal(info_of(4).uri, "sip:204@c.example:5062");
+	assert_string_equal(info_of(5).uri, "sip:205@[2001:db8::1]");
 
 	/* at home is at home wherever the line is */
 	go(1, true);
-	wait_log(8);
+	wait_log(12);
 	assert_string_equal(info_of(0).uri, "sip:200@b.example");
 	assert_string_equal(info_of(1).uri, "sip:201@b.example");
 	assert_string_equal(info_of(2).uri, "sip:202@c.example");
