@@ -2122,23 +2122,28 @@ static void path_rejected(struct aa_line *line, struct aa_path *path)
 {
 	const uint64_t wait = MAX((uint64_t)line->cfg.registration_retry,
 				  (uint64_t)path->retry_after) * 1000;
+	const bool spare = path == line->cur && path_serves(line->second);
 
 	path->registered = false;
 	path->wants      = true;
 	path->retry_at   = aa_now_ms() + wait;
-	refused(line, path, "another server would say the same: no move, but"
-		" a later try");
+	refused(line, path, spare ? "the line is registered elsewhere, too,"
+		" and goes there" : "another server would say the same: no"
+		" move, but a later try");
 
-	if (path == line->cur)
+	if (path == line->cur && !spare)
 		return;
 
-	if (path == line->second || aa_line_registered(line)) {
+	if (path == line->cur || path == line->second ||
+	    aa_line_registered(line)) {
 		/* a live binding elsewhere is worth more */
 		struct aa_penalty *pen = path_penalty(path);
 
 		pen->until = path->retry_at;
 		str_ncpy(pen->reason, path->reason, sizeof(pen->reason));
-		if (path == line->second)
+		if (path == line->cur)
+			fault_note(line, path->reason, "REGISTER");
+		if (path != line->next)
 			return;
 
 		line->next = NULL;

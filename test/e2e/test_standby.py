@@ -251,6 +251,27 @@ def test_the_backup_fails(lab):
 
 
 @parallel
+@pytest.mark.parametrize("row", ["E2", "E1"])
+def test_the_primary_refuses(lab, row):
+    """Another server would say the same, as a rule: but it has not. The line
+    is in service where it is registered, and not out of service for half an
+    hour."""
+    site = Standby(lab, row, "tcp")
+    phone = site.start()
+    site.registrar(PRIMARY).respond("REGISTER", 403)
+    t = lab.now()
+    phone.cmd("reregister")
+    lab.wire.wait_sip("REGISTER", status=403, src="primary" if row == "E2"
+                      else site.server[site.axis][PRIMARY].host.name,
+                      dst="phone", after=t)
+    lab.until(lambda: site.now() == site.away(), 5, "on the backup")
+    site.registrar(PRIMARY).clear_responses()
+    phone.cmd("aastra_probe 1")
+    site.wait_both()
+    assert phone.exit() == 0
+
+
+@parallel
 def test_commands_and_settings(lab):
     """Held on the backup it is registered there alone; held on the primary,
     and left to itself, twice. 0, 1 and 2 may be changed while it runs, and
