@@ -30,7 +30,8 @@ def pytest_addoption(parser):
     group.addoption("--valgrind", action="store_true",
                     help="run the phones under test in valgrind")
     group.addoption("--keep", action="store_true",
-                    help="keep the logs of tests that passed")
+                    help="keep the logs, and what was on the wire, of tests "
+                    "that passed, too")
     group.addoption("--all-rows", action="store_true",
                     help="every cell of the failover table, and the long "
                     "random walks, in place of samples")
@@ -110,6 +111,8 @@ def lab(request, lab_options):
             if problems:
                 request.node.lab_failed = True
                 pytest.fail("; ".join(problems), pytrace=False)
+            if request.config.getoption("keep"):
+                the_lab.report()
     finally:
         failed = getattr(request.node, "lab_failed", False)
         if not failed and not request.config.getoption("keep"):

@@ -80,6 +80,8 @@ class Ahead:
                     test(lab)
                     problems = lab.problems()
                     assert not problems, "; ".join(problems)
+                    if self.keep:
+                        lab.report()
                 except BaseException:
                     return "%s\n%s" % (traceback.format_exc(), lab.report())
         except Exception:
