@@ -30,6 +30,7 @@
 #include "account.h"
 #include "callmove.h"
 #include "line.h"
+#include "stray.h"
 #include "subscription.h"
 #include "contact.h"
 
@@ -95,6 +96,8 @@ struct farewell {
 	bool proven;            /* its reg-id is known by its own Call-ID   */
 	struct aa_tmr tmr;
 	struct aa_tmr tmr_again;
+	struct aa_stray *stray; /* while it is not answered                 */
+	uint64_t before;        /* till when one before it may arrive       */
 	uint64_t sent_at;       /* aa_now_ms()                              */
 	bool stream;            /* over a connection                        */
 	bool again;             /* it was sent a second time                */
@@ -109,6 +112,7 @@ static void change(struct aa_line *line, enum aa_journal_event event,
 static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
 static void plain_leave(struct aa_line *line);
+static void strays_take(struct aa_line *line);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
@@ -523,8 +527,12 @@ int aa_line_alloc(struct aa_line **linep, struct aa_phone *phone,
  */
 void aa_line_start(struct aa_line *line, bool plain)
 {
-	if (line && plain)
+	if (!line)
+		return;
+
+	if (plain)
 		plain_leave(line);
+	strays_take(line);
 	aa_line_kick(line);
 }
 
@@ -1094,7 +1102,7 @@ static const char *call_route(const struct aa_line *line,
 }
 
 
-static int path_binding(struct aa_path *path)
+static int path_binding(struct aa_path *path, unsigned regid)
 {
 	struct aa_line *line = path->line;
 	const struct aa_server *aor = aor_server(line, path->use);
@@ -1119,7 +1127,7 @@ static int path_binding(struct aa_path *path)
 	prm.cuser       = ua_local_cuser(ua);
 	prm.instance    = line->cfg.outbound && !path->plain &&
 		str_isset(line->phone->uuid) ? line->phone->uuid : NULL;
-	prm.regid       = path->plain ? 0 : regid_of(line, path->use);
+	prm.regid       = regid;
 	prm.expires     = line->cfg.registration_period;
 	prm.renewal     = line->cfg.registration_renewal;
 	prm.transaction = line->cfg.transaction_timer;
@@ -1143,8 +1151,9 @@ static int path_binding(struct aa_path *path)
 
 
 static int path_alloc(struct aa_path **pathp, struct aa_line *line,
-		      const enum aa_rank *use, bool plain)
+		      const enum aa_rank *use, unsigned regid)
 {
+	const bool plain = !regid;
 	struct aa_path *path;
 	const enum aa_role role = route_role(line);
 	int err;
@@ -1169,7 +1178,7 @@ static int path_alloc(struct aa_path **pathp, struct aa_line *line,
 		goto out;
 	}
 
-	err = path_binding(path);
+	err = path_binding(path, regid);
 
  out:
 	if (err)
@@ -1520,7 +1529,7 @@ static void plain_leave(struct aa_line *line)
 
 	for (role=0; role<AA_ROLE_COUNT; role++)
 		use[role] = AA_RANK_PRIMARY;
-	err = path_alloc(&path, line, use, true);
+	err = path_alloc(&path, line, use, 0);
 	if (err) {
 		warning("aastra: line %u: what baresip registered by itself is"
 			" not taken back (%m)\n", line->cfg.line, err);
@@ -1530,6 +1539,47 @@ static void plain_leave(struct aa_line *line)
 	path->owed   = true;
 	path->proven = true;
 	list_append(&line->leavel, &path->le, path);
+}
+
+
+/* Settings may have changed since then */
+static bool has_servers(const struct aa_line *line, const enum aa_rank *use)
+{
+	int role;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		if (use[role] == AA_RANK_BACKUP &&
+		    !server_isset(line, (enum aa_role)role, AA_RANK_BACKUP))
+			return false;
+	}
+
+	return server_isset(line, AA_ROLE_REGISTRAR, use[AA_ROLE_REGISTRAR]);
+}
+
+
+/*
+ * What an earlier life of the line has said farewell to, and got no answer: it
+ * is said again, and until then nothing is registered under that reg-id.
+ */
+static void strays_take(struct aa_line *line)
+{
+	const char *aor = account_aor(aa_account_prim(line->acc));
+	struct aa_stray *s;
+
+	while ((s = aa_stray_take(&line->phone->strayl, aor))) {
+		struct aa_path *path;
+
+		if (line->cfg.outbound && regid_free(line, s->regid) &&
+		    has_servers(line, s->use) &&
+		    !path_alloc(&path, line, s->use, s->regid)) {
+			path->wants        = false;
+			path->owed         = true;
+			path->astray_until = s->until;
+			list_append(&line->leavel, &path->le, path);
+		}
+
+		mem_deref(s);
+	}
 }
 
 
@@ -2639,7 +2689,8 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		line->next = path_reuse(line, out->use);
 
 	if (!line->next) {
-		err = path_alloc(&line->next, line, out->use, false);
+		err = path_alloc(&line->next, line, out->use,
+				 regid_of(line, out->use));
 		if (err) {
 			warning("aastra: line %u: no path to the %s (%m)\n",
 				line->cfg.line,
@@ -2695,7 +2746,8 @@ static void second_step(struct aa_line *line, const struct aa_policy_out *out)
 	if (!line->second && wanted && settled) {
 		line->second = path_reuse(line, out->second);
 		err = line->second ? 0 :
-			path_alloc(&line->second, line, out->second, false);
+			path_alloc(&line->second, line, out->second,
+				   regid_of(line, out->second));
 		if (err)
 			warning("aastra: line %u: no second path (%m)\n",
 				line->cfg.line, err);
@@ -3299,6 +3351,7 @@ static void farewell_destructor(void *arg)
 	aa_tmr_cancel(&fw->tmr);
 	aa_tmr_cancel(&fw->tmr_again);
 	mem_deref(fw->b);
+	mem_deref(fw->stray);
 	mem_deref(fw->user);
 	mem_deref(fw->authuser);
 	mem_deref(fw->authpass);
@@ -3348,7 +3401,8 @@ static void farewell_repeat(struct farewell *fw)
 {
 	struct aa_conn *conn = aa_flow_conn(aa_flow_user_flow(fw->user));
 
-	fw->again = true;
+	fw->again  = true;
+	fw->before = aa_now_ms() + ASTRAY_MS;
 	aa_binding_halt(fw->b);
 	if (farewell_conn_is(fw, conn))
 		aa_conn_close(conn, true);
@@ -3405,6 +3459,9 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 		farewell_repeat(fw);
 		return;
 	}
+
+	if (msg && (msg->scode < 300 || 404 == msg->scode))
+		aa_stray_answered(fw->stray, fw->before);
 
 	aa_tmr_start(&fw->tmr, 0, farewell_said, fw);
 }
@@ -3492,6 +3549,54 @@ static const struct aa_path *detour_of(const struct aa_line *line)
 }
 
 
+/* Without an instance-id nothing has a reg-id, and the CSeq decides */
+static int stray_note(struct aa_stray **strayp, const struct aa_line *line,
+		      const struct aa_path *path, const struct aa_binding *b,
+		      uint64_t until)
+{
+	if (!aa_flow_kept(path->flow) || !aa_binding_regid(b))
+		return 0;
+
+	return aa_stray_add(strayp, &line->phone->strayl,
+			    account_aor(aa_account_prim(line->acc)),
+			    aa_binding_regid(b), path->use, until);
+}
+
+
+/* What was sent to the servers of a path and was not answered may come there
+   when the line is gone */
+static void strays_note(const struct aa_line *line)
+{
+	const struct aa_path *pathv[] = {line->cur, line->next, line->second};
+	const struct list *listv[] = {&line->leavel, &line->idlel};
+	const struct le *le;
+	size_t i;
+	int err = 0;
+
+	for (i=0; i<ARRAY_SIZE(pathv); i++) {
+		const struct aa_path *path = pathv[i];
+
+		if (path && is_astray(path))
+			err |= stray_note(NULL, line, path, path->b,
+					  path->astray_until);
+	}
+
+	for (i=0; i<ARRAY_SIZE(listv); i++) {
+		for (le = list_head(listv[i]); le; le = le->next) {
+			const struct aa_path *path = le->data;
+
+			if (is_astray(path))
+				err |= stray_note(NULL, line, path, path->b,
+						  path->astray_until);
+		}
+	}
+
+	if (err)
+		debug("aastra: line %u: a farewell is not remembered\n",
+		      line->cfg.line);
+}
+
+
 static void farewell_send(struct aa_line *line, struct aa_path *path,
 			  const struct aa_path *detour)
 {
@@ -3537,6 +3642,12 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 		aa_tmr_start(&fw->tmr, 0, farewell_said, fw);
 		return;
 	}
+
+	fw->before = is_astray(path) ? path->astray_until : 0;
+	if (stray_note(&fw->stray, line, path, fw->b,
+		       fw->sent_at + ASTRAY_MS))
+		debug("aastra: line %u: a farewell is not remembered\n",
+		      line->cfg.line);
 
 	if (fw->stream && fw->user) {
 		fw->conn = *aa_flow_conn(way->flow);
@@ -3605,6 +3716,7 @@ static void part(struct aa_line *line, const struct aa_path *detour)
 
 	aa_subs_end(line->subs, &line->phone->farewelll);
 	line->subs = NULL;
+	strays_note(line);
 	farewell_send(line, line->cur, detour);
 	farewell_send(line, line->next, detour);
 	farewell_send(line, line->second, detour);
@@ -3794,6 +3906,7 @@ void aa_line_release(struct aa_line *line)
 
 	aa_subs_end(line->subs, NULL);
 	line->subs = NULL;
+	strays_note(line);
 	detour = detour_of(line);
 	farewell_drop(line->cur, detour);
 	farewell_drop(line->next, detour);

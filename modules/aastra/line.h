@@ -27,6 +27,8 @@ struct aa_phone {
 	struct list farewelll;  /**< bindings and subscriptions of lines that
 				     ended                                  */
 	struct list wayl;       /**< the bindings of these                  */
+	struct list strayl;     /**< farewells that may arrive later than
+				     these know (struct aa_stray)           */
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
 	uint64_t look_slot;     /**< when the next line looks at a flow     */

@@ -21,6 +21,7 @@
 #include "netwatch.h"
 #include "tlsguard.h"
 #include "warm.h"
+#include "stray.h"
 #include "lines.h"
 #include "hangup.h"
 #include "http.h"
@@ -86,6 +87,7 @@ static struct {
 	struct aa_tmr tmr_save; /* what lines remember is to be written     */
 	uint64_t saved_at;      /* when it was written at once, last        */
 	char path_warm[512];    /* where                                    */
+	char path_stray[512];   /* farewells that were not answered         */
 	struct aa_tmr tmr_history; /* the history is to be written          */
 	char path_history[512]; /* where                                    */
 	bool closing;
@@ -145,6 +147,19 @@ static void save_now(void)
 
 	aa_tmr_cancel(&aastra.tmr_save);
 	save(true);
+}
+
+
+/* The latest word, when nothing is waited for any more */
+static void strays_save(void)
+{
+	const int err = aa_stray_save(&aastra.phone.strayl, aastra.path_stray);
+
+	if (err)
+		warning("aastra: %s: could not be written (%m)\n",
+			aastra.path_stray, err);
+
+	list_flush(&aastra.phone.strayl);
 }
 
 
@@ -875,6 +890,10 @@ static int module_init(void)
 	if (re_snprintf(aastra.path_warm, sizeof(aastra.path_warm),
 			"%s/aastra_servers", path) < 0)
 		aastra.path_warm[0] = '\0';
+	if (re_snprintf(aastra.path_stray, sizeof(aastra.path_stray),
+			"%s/aastra_farewells", path) < 0)
+		aastra.path_stray[0] = '\0';
+	aa_stray_load(&aastra.phone.strayl, aastra.path_stray);
 	aastra.phone.changedh = changed_handler;
 	aastra.phone.newsh    = aa_seen_tell;
 	aastra.phone.configh  = config_handler;
@@ -932,6 +951,7 @@ static int module_init(void)
 		aa_compat_close();
 		aastra.lsnr = mem_deref(aastra.lsnr);
 		aa_lines_close();
+		list_flush(&aastra.phone.strayl);
 		aa_tmr_cancel(&aastra.tmr_history);
 		aastra.phone.jnl = mem_deref(aastra.phone.jnl);
 		aa_tmr_close();
@@ -966,6 +986,7 @@ static int module_close(void)
 	list_flush(&aastra.phone.farewelll);
 	list_flush(&aastra.phone.flowl);
 	aa_lines_close();
+	strays_save();
 	if (aa_tmr_isrunning(&aastra.tmr_history)) {
 		aa_tmr_cancel(&aastra.tmr_history);
 		history_write(true);

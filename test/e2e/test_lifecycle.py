@@ -309,6 +309,47 @@ def test_crash_on_a_later_reg_id(lab):
               "one binding, the new one")
 
 
+@pytest.mark.parametrize("how", ["restart", "uadel"])
+def test_late_farewell(lab, how):
+    """The registrar is away for a moment, and somebody restarts the phone, or
+    makes the account anew: the farewell of before lies in the edge proxy, and
+    arrives after the registrar has the new binding. That one stays."""
+    w = World(lab, "E3", "tcp", far=False, registrar={"FR_TIMER": 8000},
+              defines={"FR_TIMER": 8000}, config=[
+                  "sip_line2_backup_outbound_proxy " + lab.backup.ip])
+    w.wait_alone("primary")
+    old = w.bindings()[0]
+    w.reg.host.drop("in")
+    t = lab.now()
+    if how == "restart":
+        w.phone.exit()
+        w.phone.ctrl.close()
+        w.phone.start()
+    else:
+        w.phone.cmd("uadel " + w.aor("primary"))
+        lab.wire.wait(lambda: lab.wire.sip(
+            "REGISTER", request=True, expires=0, dst="primary", after=t), 5,
+            "a farewell")
+        w.phone.cmd("uanew " + w.account())
+    # two of it are lost, the next comes 2 s after them
+    said = lab.wire.wait(lambda: lab.wire.sip(
+        "REGISTER", request=True, expires=0, dst="reg", after=t)[2:], 8,
+        "the edge says it again")
+    w.reg.host.clear()
+    cleared = lab.now()
+    lab.until(lambda: [b for b in w.bindings()
+                       if b["contact"] != old["contact"]], 15, "a new binding")
+    lab.wire.wait(lambda: lab.wire.sip(
+        "REGISTER", status=200, src="reg", after=cleared,
+        match=lambda e: e.cseq == said[0].cseq), 15, "a farewell arrived")
+    w.wait_alone(w.phone.state()["lines"][0]["service"])
+    lab.never(lambda: not [b for b in w.bindings()
+                           if b["contact"] != old["contact"]], 5,
+              "the new binding is gone")
+    held("End", "a farewell that arrives after the next start",
+         bindings_lost=0)
+
+
 class Forgetful:
     """A registrar that keeps what it is told, by the URI of its Contact, and
     lists that in each answer. It may lose the connection of what baresip

@@ -1,10 +1,10 @@
 /**
- * @file fuzz_warm.c  Any bytes as the file of what a line remembers
+ * @file fuzz_warm.c  Any bytes as the files of what a line remembers
  *
  * Copyright (C) 2026 The baresip-aastra authors
  *
  * Whatever is in it, the line begins with ranks that there are, and waits for
- * nothing longer than a day.
+ * nothing longer than a day, for a farewell not longer than an hour.
  */
 #include <stdlib.h>
 #include <stdio.h>
@@ -14,6 +14,9 @@ static FILE *memory_open(const char *path, const char *mode);
 
 #define fopen(path, mode) memory_open(path, mode)
 #include "../../modules/aastra/warm.c"
+#define TEXT_MAX STRAY_TEXT_MAX
+#define header   stray_header
+#include "../../modules/aastra/stray.c"
 #include "fuzz.h"
 #undef fopen
 
@@ -97,6 +100,43 @@ unsigned aa_binding_regid(const struct aa_binding *b)
 }
 
 
+/* The same bytes, behind what the other file begins with */
+static void strays(const uint8_t *data, size_t size)
+{
+	const size_t head = sizeof(stray_header) - 1;
+	struct list strayl = LIST_INIT;
+	struct le *le;
+	uint8_t *text;
+
+	text = malloc(head + 1 + size);
+	REQUIRE(text);
+	memcpy(text, stray_header, head);
+	text[head] = '\n';
+	if (size)
+		memcpy(text + head + 1, data, size);
+
+	file = text;
+	file_size = head + 1 + size;
+	aa_stray_load(&strayl, "aastra_farewells");
+
+	REQUIRE(list_count(&strayl) <= STRAYS_MAX);
+	for (le = list_head(&strayl); le; le = le->next) {
+		const struct aa_stray *s = le->data;
+		int role;
+
+		REQUIRE(s->regid && s->regid <= AA_REGID_MAX);
+		REQUIRE(s->until > now && s->until <= now + LEFT_MAX);
+		for (role=0; role<AA_ROLE_COUNT; role++) {
+			REQUIRE(s->use[role] >= AA_RANK_NONE);
+			REQUIRE(s->use[role] < AA_RANK_COUNT);
+		}
+	}
+
+	list_flush(&strayl);
+	free(text);
+}
+
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct aa_line line;
@@ -120,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	REQUIRE(line.warm_regid <= AA_REGID_MAX);
 	REQUIRE(penalty.failures <= 16);
 	REQUIRE(penalty.until <= now + AGE_MAX_MS);
+	strays(data, size);
 
 	return 0;
 }

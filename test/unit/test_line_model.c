@@ -1046,11 +1046,9 @@ static void check_removal(const struct record *rec, const struct msg *m)
 	if (!in_force(rec))
 		return;
 
-	/* of what it sent before the power went the phone knows nothing, nor
-	   of what a line did that has ended; but it has to find out when that
-	   server is back */
-	if (m->life != rec->life || (m->boot != rec->boot &&
-				     vclock.now - m->sent > FAREWELL)) {
+	/* of what it sent before the power went the phone knows nothing; but
+	   it has to find out when that server is back */
+	if (m->life != rec->life) {
 		watch_of(rec->line)->forgotten_at = vclock.now;
 		return;
 	}
@@ -4272,59 +4270,6 @@ static void line_lose(struct watch *wl)
 }
 
 
-/* The phone loses power, and comes back with what warm.c remembers */
-static void reboot(void)
-{
-	enum aa_rank usev[LINES][AA_ROLE_COUNT];
-	unsigned regidv[LINES];
-	unsigned i;
-
-	for (i=0; i<w.set.lines; i++) {
-		struct watch *wl = &w.watchv[i];
-		const unsigned boot = wl->boot + 1;
-
-		regidv[i] = 0;
-		memset(usev[i], 0, sizeof(usev[i]));
-		if (wl->line) {
-			regidv[i] = wl->line->cur ?
-				aa_binding_regid(wl->line->cur->b) : 0;
-			memcpy(usev[i], wl->line->use, sizeof(usev[i]));
-		}
-
-		line_lose(wl);
-		memset(wl, 0, sizeof(*wl));
-		wl->boot = boot;
-	}
-
-	list_flush(&w.phone.farewelll);
-	list_flush(&w.reql);
-	memset(w.partingv, 0, sizeof(w.partingv));
-
-	/* it takes longer than a request on its way does */
-	if (w.set.overtake)
-		list_flush(&w.airl);
-
-	for (i=0; i<HOSTS; i++) {
-		struct conn *c = &w.hostv[i].conn;
-
-		tmr_cancel(&c->tmr);
-		list_flush(&c->q);
-		c->active = false;
-		c->up     = false;
-	}
-
-	++w.lives;
-	lines_start();
-	for (i=0; i<w.set.lines && !w.bad[0]; i++) {
-		struct aa_line *line = w.watchv[i].line;
-
-		memcpy(line->use, usev[i], sizeof(line->use));
-		memcpy(line->warm, usev[i], sizeof(line->warm));
-		line->warm_regid = regidv[i];
-	}
-}
-
-
 static void lines_end(bool release)
 {
 	unsigned i;
@@ -4348,6 +4293,85 @@ static void lines_end(bool release)
 }
 
 
+/* As long as baresip's exit waits */
+static void lines_go(void)
+{
+	unsigned i;
+
+	lines_end(false);
+	clock_run(vclock.now + 1500);
+
+	for (i=0; i<LINES; i++) {
+		const unsigned boot = w.watchv[i].boot + 1;
+
+		memset(&w.watchv[i], 0, sizeof(w.watchv[i]));
+		w.watchv[i].boot = boot;
+	}
+}
+
+
+/* The phone loses power, or baresip is restarted, and comes back with what
+   warm.c and stray.c remember */
+static void reboot(bool orderly)
+{
+	enum aa_rank usev[LINES][AA_ROLE_COUNT];
+	unsigned regidv[LINES];
+	unsigned i;
+
+	for (i=0; i<w.set.lines; i++) {
+		struct watch *wl = &w.watchv[i];
+		const unsigned boot = wl->boot + 1;
+
+		regidv[i] = 0;
+		memset(usev[i], 0, sizeof(usev[i]));
+		if (wl->line) {
+			regidv[i] = wl->line->cur ?
+				aa_binding_regid(wl->line->cur->b) : 0;
+			memcpy(usev[i], wl->line->use, sizeof(usev[i]));
+		}
+
+		if (orderly)
+			continue;
+
+		line_lose(wl);
+		memset(wl, 0, sizeof(*wl));
+		wl->boot = boot;
+	}
+
+	if (orderly)
+		lines_go();
+	else
+		list_flush(&w.phone.strayl);
+
+	list_flush(&w.phone.farewelll);
+	list_flush(&w.reql);
+	memset(w.partingv, 0, sizeof(w.partingv));
+
+	/* it takes longer than a request on its way does */
+	if (w.set.overtake)
+		list_flush(&w.airl);
+
+	for (i=0; i<HOSTS; i++) {
+		struct conn *c = &w.hostv[i].conn;
+
+		tmr_cancel(&c->tmr);
+		list_flush(&c->q);
+		c->active = false;
+		c->up     = false;
+	}
+
+	w.lives += !orderly;
+	lines_start();
+	for (i=0; i<w.set.lines && !w.bad[0]; i++) {
+		struct aa_line *line = w.watchv[i].line;
+
+		memcpy(line->use, usev[i], sizeof(line->use));
+		memcpy(line->warm, usev[i], sizeof(line->warm));
+		line->warm_regid = regidv[i];
+	}
+}
+
+
 static void world_close(void)
 {
 	unsigned i;
@@ -4355,6 +4379,7 @@ static void world_close(void)
 	w.closing = true;
 	lines_end(true);
 	list_flush(&w.phone.farewelll);
+	list_flush(&w.phone.strayl);
 	list_flush(&w.airl);
 	list_flush(&w.reql);
 	for (i=0; i<HOSTS; i++) {
@@ -4392,6 +4417,7 @@ enum what {
 	REBOOT,
 	RELOAD,                 /* other settings                           */
 	LINE,                   /* its account is removed, or added         */
+	AGAIN,                  /* baresip is restarted                     */
 	SETTLE,
 	WHATS
 };
@@ -4406,7 +4432,7 @@ struct action {
 static const char *const whatv[] = {
 	"wait", "host", "all work", "restart", "link", "new mapping", "call",
 	"mode", "refresh", "probe", "check", "suspect", "new address",
-	"reboot", "reload", "line", "settle"
+	"reboot", "reload", "line", "again", "settle"
 };
 
 
@@ -4417,7 +4443,7 @@ static void action_random(struct action *a, const struct setup *s)
 		[LINK] = 4, [NAT] = 2, [CALL] = 6, [MODE] = 5,
 		[REFRESH] = 1, [PROBE] = 1, [CHECK] = 1, [SUSPECT] = 2,
 		[NEW_ADDRESS] = 1, [REBOOT] = 1, [RELOAD] = 3,
-		[LINE] = 1, [SETTLE] = 2
+		[LINE] = 1, [AGAIN] = 1, [SETTLE] = 2
 	};
 	uint32_t total_weight = 0, n, i;
 
@@ -4758,7 +4784,11 @@ static void act(const struct action *a)
 		break;
 
 	case REBOOT:
-		reboot();
+		reboot(false);
+		break;
+
+	case AGAIN:
+		reboot(true);
 		break;
 
 	case RELOAD:
@@ -5286,6 +5316,13 @@ static void test_stories(void **state)
 		{HOST, 0, WORKS, 5000}, {HOST, 1, WORKS, 0}
 	};
 
+	/* the same, and baresip is restarted before the backup goes on */
+	static const struct action strayv[] = {
+		{HOST, 0, REFUSES, 52}, {HOST, 1, HANGS, 100},
+		{HOST, 0, WORKS, 0}, {AGAIN, 0, 0, 5000},
+		{HOST, 1, WORKS, 0}
+	};
+
 	/* after a restart the registrar takes up the second binding, then the
 	   first one, and forgets the other: before the phone has heard that
 	   it has the second one */
@@ -5396,6 +5433,7 @@ static void test_stories(void **state)
 		{&refused, refusedv, ARRAY_SIZE(refusedv), ENDS_WELL},
 		{&instant, instantv, ARRAY_SIZE(instantv), 17215},
 		{&astray, astrayv, ARRAY_SIZE(astrayv), 2},
+		{&astray, strayv, ARRAY_SIZE(strayv), 2},
 		{&forgotten_second, forgotten_secondv,
 		 ARRAY_SIZE(forgotten_secondv), 20},
 		{&taken_back, taken_backv, ARRAY_SIZE(taken_backv), 6},
