@@ -73,6 +73,7 @@ static struct {
 	char conf_path[512];
 	char warm_path[512];
 	uint32_t count;         /* accounts so far that were not made here  */
+	uint32_t watching;      /* line that contacts are watched with      */
 	bool arranged;
 	bool taking_over;       /* the module begins, and finds accounts    */
 } lines;
@@ -397,13 +398,34 @@ static void watch(struct aa_line *line)
 }
 
 
-/* Contacts are watched with the first line */
+/* Contacts are watched with the first line, as long as it is there */
+static const struct aa_line *contact_line(void)
+{
+	const struct aa_line *line = aa_line_find(lines.phone,
+						  lines.watching);
+
+	return line ? line : list_ledata(list_head(&lines.phone->linel));
+}
+
+
 static struct aa_subs *contact_subs(void)
 {
-	const struct aa_line *line = list_ledata(list_head(
-						 &lines.phone->linel));
+	const struct aa_line *line = contact_line();
 
 	return line ? line->subs : NULL;
+}
+
+
+static void watch_contacts(void)
+{
+	const struct aa_line *line = contact_line();
+	const uint32_t n = line ? line->cfg.line : 0;
+
+	if (n == lines.watching)
+		return;
+
+	lines.watching = n;
+	aa_contact_watch(contact_subs);
 }
 
 
@@ -438,10 +460,14 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what,
 	say_line(pl, old ? " changed" : "");
 
 	watch(line);
-	if (old)
+	if (old) {
 		aa_subs_inherit(line->subs, old->subs, false);
-	else
+	}
+	else {
 		aa_warm_load(line, lines.warm_path);
+		if (pl->n == lines.watching)
+			lines.watching = 0;
+	}
 	aa_line_start(line, plain);
 
 	return 0;
@@ -856,6 +882,7 @@ static void work_handler(void *arg)
 	}
 
 	arrange();
+	watch_contacts();
 
 	if (again)
 		work_soon(count ? 0 : CALL_WAIT_MS);
@@ -1289,7 +1316,6 @@ static void start_handler(void *arg)
 	check();
 	work_handler(NULL);
 	(void)fetch();
-	aa_contact_watch(contact_subs);
 
 	if (mod_find("mwi.so"))
 		info("aastra: message waiting of the module's lines is not"
@@ -1410,7 +1436,13 @@ void aa_lines_close(void)
  */
 void aa_lines_ua_gone(const struct ua *ua)
 {
-	mem_deref(place_find_ua(ua));
+	struct place *pl = place_find_ua(ua);
+
+	if (!pl)
+		return;
+
+	mem_deref(pl);
+	work_soon(0);
 }
 
 
@@ -1451,6 +1483,7 @@ void aa_lines_wake(const struct ua *ua)
 	if (err)
 		warning("aastra: line %u: %s could not be taken over (%m)\n",
 			pl->n, account_aor(ua_account(pl->ua)), err);
+	work_soon(0);
 }
 
 

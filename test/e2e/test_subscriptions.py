@@ -466,6 +466,29 @@ def test_contacts(lab, beside):
     lab.until(lambda: "Offline" in bob(), what="Bob is offline")
 
 
+@parallel
+def test_contacts_without_the_first_line(lab):
+    """Contacts are watched with the first line, whichever that is now."""
+    server = lab.combined(PRESENCE_DB=True)
+    server.publish(201, bodies.presence(201, "open"))
+    phone = lab.baresip(
+        [lab.account(user, via=lab.primary, transport="tcp")
+         for user in (100, 101)], aastra=True,
+        config=["sip_backup_outbound_proxy " + lab.backup.ip],
+        contacts=['"Bob" <sip:201@pbx.example.com>;presence=p2p'])
+
+    def watching(line):
+        return [s["value"] for s in phone.state(line)["subscriptions"]]
+    lab.until(lambda: watching(1) == ["open"], 8, "Bob is online")
+    phone.cmd("uadel sip:100@pbx.example.com")
+    lab.until(lambda: watching(2) == ["open"], 8, "watched with the other")
+    server.publish(201, bodies.presence(201, "closed"))
+    lab.until(lambda: any("201@" in x and "Offline" in x for x in
+                          phone.cmd("contacts").splitlines()), 8,
+              "Bob is offline")
+    assert phone.exit() == 0
+
+
 # ---- the lamps follow: measured, so nothing else runs --------------------------
 
 
