@@ -2044,7 +2044,6 @@ static void path_ok(struct aa_line *line, struct aa_path *path)
 
 	path->wants      = path->forced || path->anew;
 	path->anew       = false;
-	path->cleared    = false;
 	path->owed       = false;
 	path->inherited  = false;
 	path->farewells  = 0;
@@ -2537,6 +2536,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 
 	path->over_own = true;
 	path->anew     = false;
+	path->cleared  = false;
 	path->nth      = ++line->nth;
 	path->asked    = aa_now_ms();
 	if (path != line->second)

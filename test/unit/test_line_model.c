@@ -1074,10 +1074,16 @@ static bool has_live_binding(unsigned line);
 static void check_last(const struct record *rec, const struct msg *m)
 {
 	const struct aa_line *line = line_of(rec->line);
+	uint64_t forgotten_at;
 
 	if (w.set.standby < 2 || !line || line->ended || w.link_down ||
 	    !aa_line_registered(line) ||
 	    m->sent < w.changed_at + w.detect || has_live_binding(rec->line))
+		return;
+
+	/* the answer to this farewell is what it learns that from */
+	forgotten_at = w.watchv[rec->line - 1].forgotten_at;
+	if (forgotten_at && vclock.now - forgotten_at < w.recover)
 		return;
 
 	if (works(rec->hop) && works(rec->reg))
@@ -5356,6 +5362,20 @@ static void test_stories(void **state)
 		{HOST, 2, WORKS, 7771}
 	};
 
+	/* the same, and the answer to what was sent since then is not there */
+	static const struct setup taken_back_too = {
+		.topo = &topologyv[2], .tp = SIP_TRANSP_TCP,
+		.failback = AA_FAILBACK_AUTO, .shared = true, .strict = true,
+		.standby = 2, .lines = 1, .keepalive = 10,
+		.transaction = 4000, .base = 30, .max = 30, .successes = 1,
+		.period = 60, .renewal = 15, .retry = 30
+	};
+	static const struct action taken_back_toov[] = {
+		{WAIT, 0, 0, 1000}, {HOST, 1, HANGS, 101000},
+		{PROBE, 0, 0, 0}, {HOST, 0, REFUSES, 0}, {RELOAD, 0, 36, 0},
+		{HOST, 1, SWALLOWS, 3000}, {HOST, 0, WORKS, 20000}
+	};
+
 	/* settings change twice while nothing answers: what they replace is
 	   taken back over what is registered then */
 	static const struct setup twice = {
@@ -5437,6 +5457,8 @@ static void test_stories(void **state)
 		{&forgotten_second, forgotten_secondv,
 		 ARRAY_SIZE(forgotten_secondv), 20},
 		{&taken_back, taken_backv, ARRAY_SIZE(taken_backv), 6},
+		{&taken_back_too, taken_back_toov,
+		 ARRAY_SIZE(taken_back_toov), 2},
 		{&twice, twicev, ARRAY_SIZE(twicev), 0},
 		{&overtaken, overtakenv, ARRAY_SIZE(overtakenv), 13},
 		{&stale, stalev, ARRAY_SIZE(stalev), 0},
