@@ -546,6 +546,19 @@ uint64_t aa_now_ms(void)
 
 
 /**
+ * How the time of day runs ahead of a clock that stands still while the host
+ * sleeps: another value says that it has slept, or that the time was set
+ *
+ * @return Milliseconds, from an arbitrary point on
+ */
+int64_t aa_clock_ahead_ms(void)
+{
+	return (int64_t)(clock_us(CLOCK_REALTIME) / 1000) -
+		(int64_t)(clock_us(CLOCK_MONOTONIC) / 1000);
+}
+
+
+/**
  * Time for people
  *
  * @return Milliseconds since 1970-01-01 UTC

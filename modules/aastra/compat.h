@@ -122,5 +122,6 @@ void aa_compat_contact_addr(struct sa *addr, struct sip *sip,
 uint64_t aa_now_us(void);
 uint64_t aa_now_ms(void);
 uint64_t aa_wall_ms(void);
+int64_t  aa_clock_ahead_ms(void);
 
 #endif

@@ -46,6 +46,7 @@ enum {
 	VIA_WAIT_MS         = 50,
 	ICMP_EVERY_MS       = 20,       /* many lines register at once      */
 	BACKOFF_SHIFT_MAX   = 16,
+	CLOCK_JUMP_MS       = 5000,     /* more than clocks are steered     */
 	REASON_SIZE         = 128
 };
 
@@ -105,6 +106,7 @@ struct aa_flow {
 	uint32_t probes;
 	uint64_t since;
 	uint64_t generation;
+	int64_t ahead;          /* the clock, when it was good last         */
 	char reason[REASON_SIZE];
 };
 
@@ -311,9 +313,41 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 }
 
 
+/*
+ * The host has slept, or its clock was set, since the server was heard of: what
+ * waits for an answer has waited too long, the server has given up the
+ * connection, and libre 1.x and 2.0 close it, since they count by that clock.
+ * None of this is the server's failure.  It is asked anew, once.
+ */
+static bool renewed(struct aa_flow *flow)
+{
+	const int64_t ahead = aa_clock_ahead_ms();
+	const int64_t jump = ahead - flow->ahead;
+
+	if (flow->state != AA_FLOW_UP || !flow->keep ||
+	    (jump < CLOCK_JUMP_MS && jump > -CLOCK_JUMP_MS))
+		return false;
+
+	flow->ahead = ahead;
+	flow->successes = 0;
+	flow_stop(flow);
+	if (!flow->via)
+		aa_conn_close(&flow->conn, true);
+
+	state_set(flow, AA_FLOW_CONNECTING);
+	aa_tmr_start(&flow->tmr, 0, probe_handler, flow);
+	notify(flow);
+
+	return true;
+}
+
+
 static void flow_down_err(struct aa_flow *flow, int err)
 {
 	char buf[REASON_SIZE];
+
+	if (renewed(flow))
+		return;
 
 	if (flow->tp != SIP_TRANSP_TLS ||
 	    !aa_tlsguard_error(flow->host, buf, sizeof(buf)))
@@ -475,6 +509,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 	const bool was_up = flow->state == AA_FLOW_UP;
 
 	flow->dst = msg->src;
+	flow->ahead = aa_clock_ahead_ms();
 	flow->reason[0] = '\0';
 	flow->tried = 0;
 
@@ -676,6 +711,7 @@ static void ponged(struct aa_flow *flow)
 	aa_tmr_cancel(&flow->tmr_pong);
 	++flow->successes;
 	flow->failures = 0;
+	flow->ahead = aa_clock_ahead_ms();
 	notify(flow);
 }
 
@@ -694,7 +730,8 @@ static void pong_handler(void *arg)
 	}
 
 	if (received == flow->received) {
-		flow_down(flow, "no answer to keep-alive", 0);
+		if (!renewed(flow))
+			flow_down(flow, "no answer to keep-alive", 0);
 		return;
 	}
 

@@ -187,7 +187,7 @@ def test_new_address_on_the_backup(lab, row, transport):
 @parallel
 @pytest.mark.parametrize("row, transport", cells(
     [(row, tp) for row in ("E1", "E3") for tp in ("udp", "tcp")],
-    [("E3", "udp")]))
+    [("E3", "udp"), ("E1", "tcp")]))
 def test_host_sleeps(lab, row, transport):
     """The lid was closed for two hours: no connection broke that could tell,
     and the registrar's binding is gone. The line registers as soon as it
@@ -202,7 +202,30 @@ def test_host_sleeps(lab, row, transport):
     ok = site.wait_200(site.state(), 10, after=t)
     assert ok.t - t < SLACK_S + 2 * KEEPALIVE_S
     lab.until(lambda: site.only(site.state()), 5, "one binding")
+    assert phone.state(1)["counters"]["failovers"] == 0
     assert phone.exit() == 0
+
+
+@parallel
+@pytest.mark.parametrize("row, transport", cells(
+    [(row, tp) for row in ("E1", "E2", "E3") for tp in ("udp", "tcp", "tls")],
+    [("E3", "tcp")]))
+def test_clock_is_set(lab, row, transport):
+    """A host without a clock of its own learns what time it is when the phone
+    runs already: what libre 1.x closes then, since it takes it for a day old,
+    no server has failed for."""
+    clock = Clock(lab)
+    site = Row(lab, row, transport)
+    phone = site.start(env=clock.env)
+    clock.put(86400)
+    lab.never(lambda: phone.state(1)["counters"]["failovers"], 3,
+              "fails over")
+    lab.until(lambda: site.now() == site.state(), 5, "on the primary")
+    lab.until(lambda: site.only(site.state()), 5, "one binding")
+    # and what fails later is seen as ever
+    site.fail(site.axes[-1], PRIMARY)
+    lab.until(lambda: phone.state(1)["counters"]["failovers"], 5,
+              "fails over")
 
 
 @parallel
