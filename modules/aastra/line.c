@@ -1786,6 +1786,8 @@ static const char *backup_reason(const struct aa_line *line, enum aa_role role,
 		return pen->reason;
 	if (begins && line->warm[role] == AA_RANK_BACKUP)
 		return "in force before the restart";
+	if (begins && line->kept)
+		return "in force before the settings changed";
 
 	/* by now it may answer again */
 	return "the primary did not answer";
@@ -3798,10 +3800,44 @@ static void old_end(struct aa_line *line)
 }
 
 
+static bool same_servers(const struct aa_line_config *a,
+			 const struct aa_line_config *b)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			const struct aa_server *sa = &a->server[role][rank];
+			const struct aa_server *sb = &b->server[role][rank];
+
+			if (sa->port != sb->port ||
+			    0 != str_casecmp(sa->host, sb->host))
+				return false;
+		}
+	}
+
+	return true;
+}
+
+
+/* New settings are no command to go home: with the same servers the line
+   begins where it was, and what it has learnt of them still holds */
+static void place_keep(struct aa_line *line, const struct aa_line *old)
+{
+	memcpy(line->use, old->use, sizeof(line->use));
+	memcpy(line->home_at, old->home_at, sizeof(line->home_at));
+	memcpy(line->hold_ms, old->hold_ms, sizeof(line->hold_ms));
+	memcpy(line->hold_set, old->hold_set, sizeof(line->hold_set));
+	line->kept = true;
+}
+
+
 /**
  * Let a line with other settings take the place of one
  *
  * The old one stays registered as it is until the new one is registered.
+ * Where the servers are the same, the new one begins on those that the old
+ * one used.
  *
  * @param linep Pointer to the new line, not started yet
  * @param old   Line; not in the phone's list any more
@@ -3831,6 +3867,8 @@ int aa_line_replace(struct aa_line **linep, struct aa_line *old,
 	line->moves = old->moves;
 	if (cfg->scenario != AA_SCENARIO_NONE)
 		line->mode = old->mode;
+	if (same_servers(cfg, &old->cfg))
+		place_keep(line, old);
 
 	old->ended = true;
 	aa_tmr_cancel(&old->tmr);

@@ -132,6 +132,8 @@ struct aa_line {
 	enum aa_rank use[AA_ROLE_COUNT]; /**< in force                      */
 	enum aa_rank warm[AA_ROLE_COUNT]; /**< in force before the restart  */
 	unsigned warm_regid;    /**< that it had there, 0: not known        */
+	bool kept;              /**< began where the line was that it has
+				     replaced                               */
 	struct aa_path *cur;    /**< in force, NULL before the first        */
 	struct aa_path *next;   /**< being made                             */
 	struct aa_path *second; /**< registered besides, in case            */

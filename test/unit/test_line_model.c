@@ -4556,7 +4556,8 @@ static void topology_change(unsigned how)
 }
 
 
-static void line_reload(unsigned i, bool another)
+/* others: the servers are not the same; another: nor is the account */
+static void line_reload(unsigned i, bool others, bool another)
 {
 	struct watch *wl = &w.watchv[i];
 	struct aa_account *acc = NULL;
@@ -4580,10 +4581,12 @@ static void line_reload(unsigned i, bool another)
 	wl->replaced   = w.bindings;
 	wl->asked_at   = vclock.now;
 	wl->mode_since = vclock.now;
-	memset(wl->use, 0, sizeof(wl->use));
+	if (others) {
+		memset(wl->use, 0, sizeof(wl->use));
+		wl->pen_seen = 0;
+	}
 	memset(wl->pen_down, 0, sizeof(wl->pen_down));
 	memset(wl->pen_up, 0, sizeof(wl->pen_up));
-	wl->pen_seen = 0;
 	aa_line_start(line, false);
 }
 
@@ -4592,8 +4595,8 @@ static void line_reload(unsigned i, bool another)
 static void reload(unsigned how, unsigned what)
 {
 	const struct setup *first = &w.first;
-	const int8_t proxy = server(PROXY, P);
-	bool another;
+	const struct topology before = *w.set.topo;
+	bool another, others;
 	unsigned i;
 
 	for (i=0; i<w.set.lines; i++) {
@@ -4608,7 +4611,10 @@ static void reload(unsigned how, unsigned what)
 	w.set.delay     = what / 9 % 2 * 5;
 	w.set.outbound  = first->outbound ^ (what / 18 % 4 == 0);
 	w.set.keepalive = first->keepalive + what / 72 % 2;
-	another = what / 144 % 3 == 0 || proxy != server(PROXY, P);
+	others  = 0 != memcmp(before.server, w.topo.server,
+			      sizeof(before.server));
+	another = what / 144 % 3 == 0 ||
+		before.server[PROXY][P] != server(PROXY, P);
 
 	memset(w.ok_since, 0, sizeof(w.ok_since));
 	bounds();
@@ -4616,7 +4622,7 @@ static void reload(unsigned how, unsigned what)
 
 	for (i=0; i<w.set.lines && !w.bad[0]; i++) {
 		if (w.watchv[i].line)
-			line_reload(i, another);
+			line_reload(i, others, another);
 	}
 }
 
@@ -5376,6 +5382,19 @@ static void test_stories(void **state)
 		{HOST, 1, SWALLOWS, 3000}, {HOST, 0, WORKS, 20000}
 	};
 
+	/* new settings with the same servers are no command to go home */
+	static const struct setup kept = {
+		.topo = &topologyv[0], .tp = SIP_TRANSP_TCP,
+		.failback = AA_FAILBACK_MANUAL, .outbound = true,
+		.strict = true, .lines = 1, .keepalive = 3,
+		.transaction = 1000, .base = 2, .max = 10, .successes = 1,
+		.period = 600, .renewal = 15, .retry = 30
+	};
+	static const struct action keptv[] = {
+		{WAIT, 0, 0, 1000}, {HOST, 0, REFUSES, 5000},
+		{HOST, 0, WORKS, 30000}, {RELOAD, 0, 164, 20000}
+	};
+
 	/* settings change twice while nothing answers: what they replace is
 	   taken back over what is registered then */
 	static const struct setup twice = {
@@ -5459,6 +5478,7 @@ static void test_stories(void **state)
 		{&taken_back, taken_backv, ARRAY_SIZE(taken_backv), 6},
 		{&taken_back_too, taken_back_toov,
 		 ARRAY_SIZE(taken_back_toov), 2},
+		{&kept, keptv, ARRAY_SIZE(keptv), 0},
 		{&twice, twicev, ARRAY_SIZE(twicev), 0},
 		{&overtaken, overtakenv, ARRAY_SIZE(overtakenv), 13},
 		{&stale, stalev, ARRAY_SIZE(stalev), 0},
