@@ -73,7 +73,8 @@ struct aa_flow {
 	struct aa_resolve *resolve;
 	struct aa_resolve *lookup; /* for those that only want to know      */
 	struct aa_targets targets;
-	uint64_t turn;          /* counts the addresses that were taken up  */
+	uint64_t turn;          /* counts the addresses that were taken up,
+				   and beginnings anew                  */
 	uint64_t targets_until; /* when the records are too old             */
 	size_t target;          /* address in use                           */
 	size_t tried;           /* addresses that failed one after another  */
@@ -107,6 +108,7 @@ struct aa_flow {
 	uint64_t since;
 	uint64_t generation;
 	int64_t ahead;          /* the clock, when it was good last         */
+	bool anew;              /* what was sent before says nothing now    */
 	char reason[REASON_SIZE];
 };
 
@@ -283,6 +285,7 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 	if (flow->state == AA_FLOW_IDLE)
 		return;
 
+	flow->anew = false;
 	flow_stop(flow);
 
 	/* a proxy that answers for others is not closed with one of them */
@@ -319,21 +322,32 @@ static void flow_down(struct aa_flow *flow, const char *reason,
  * connection, and libre 1.x and 2.0 close it, since they count by that clock.
  * None of this is the server's failure.  It is asked anew, once.
  */
-static bool renewed(struct aa_flow *flow)
+static bool is_excused(struct aa_flow *flow)
 {
 	const int64_t ahead = aa_clock_ahead_ms();
 	const int64_t jump = ahead - flow->ahead;
 
-	if (flow->state != AA_FLOW_UP || !flow->keep ||
+	if (flow->state != AA_FLOW_UP ||
 	    (jump < CLOCK_JUMP_MS && jump > -CLOCK_JUMP_MS))
 		return false;
 
 	flow->ahead = ahead;
-	flow->successes = 0;
-	flow_stop(flow);
 	if (!flow->via)
 		aa_conn_close(&flow->conn, true);
 
+	return true;
+}
+
+
+static bool renewed(struct aa_flow *flow)
+{
+	if (!flow->keep || !is_excused(flow))
+		return false;
+
+	flow->anew = true;
+	++flow->turn;
+	flow->successes = 0;
+	flow_stop(flow);
 	state_set(flow, AA_FLOW_CONNECTING);
 	aa_tmr_start(&flow->tmr, 0, probe_handler, flow);
 	notify(flow);
@@ -510,6 +524,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 
 	flow->dst = msg->src;
 	flow->ahead = aa_clock_ahead_ms();
+	flow->anew = false;
 	flow->reason[0] = '\0';
 	flow->tried = 0;
 
@@ -1222,6 +1237,7 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 	    aa_scode_is_server_failure(msg->scode))
 		return;
 
+	flow->ahead = aa_clock_ahead_ms();
 	outbound = sip_msg_hdr_has_value(msg, SIP_HDR_REQUIRE, "outbound");
 	if (outbound && !flow->outbound) {
 		flow->outbound = true;
@@ -1252,6 +1268,10 @@ void aa_flow_fail(struct aa_flow *flow, const char *reason,
 	char buf[REASON_SIZE];
 
 	if (!flow || flow->state == AA_FLOW_DOWN)
+		return;
+
+	/* the request is sent again, over a new connection */
+	if (flow->anew || (!flow->keep && !retry_after && is_excused(flow)))
 		return;
 
 	/* libre says no more than that the handshake failed */
@@ -1365,13 +1385,14 @@ bool aa_flow_ready(const struct aa_flow *flow)
 
 
 /**
- * Counts the addresses of a name that a flow took up one after the other.
- * What was sent before it changed went to another address, and says nothing
- * about this one.
+ * Counts the addresses of a name that a flow took up one after the other, and
+ * how often it began anew after the host had slept, or its clock was set.
+ * What was sent before it changed went to another address or connection, and
+ * says nothing about this one.
  *
  * @param flow Flow, may be NULL
  *
- * @return Number, always 0 for a server that is given by its address
+ * @return Number
  */
 uint64_t aa_flow_turn(const struct aa_flow *flow)
 {

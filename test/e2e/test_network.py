@@ -207,6 +207,27 @@ def test_host_sleeps(lab, row, transport):
 
 
 @parallel
+@pytest.mark.parametrize("row", cells([("D1",), ("D2",), ("D3",)], [("D3",)]))
+def test_connection_is_gone_after_sleep(lab, row):
+    """Nobody keeps the connection, and the server has given it up while the
+    host slept: the first REGISTER finds that out, and the line registers over
+    a new one."""
+    clock = Clock(lab)
+    site = Row(lab, row, "tcp")
+    phone = site.start(env=clock.env)
+    host = site.target(site.state())
+    host.drop("out")
+    clock.sleep(7200)
+    site.server[site.axes[-1]][PRIMARY].restart()
+    host.clear()
+    t = lab.now()
+    phone.cmd("reregister")
+    site.wait_200(site.state(), 10, after=t)
+    lab.until(lambda: site.now() == site.state(), 5, "on the primary")
+    assert phone.state(1)["counters"]["failovers"] == 0
+
+
+@parallel
 @pytest.mark.parametrize("row, transport", cells(
     [(row, tp) for row in ("E1", "E2", "E3") for tp in ("udp", "tcp", "tls")],
     [("E3", "tcp")]))
