@@ -113,6 +113,7 @@ static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
 static void plain_leave(struct aa_line *line);
 static void strays_take(struct aa_line *line);
+static void farewell_flow_handler(struct aa_flow *flow, void *arg);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
@@ -147,9 +148,15 @@ static void line_destructor(void *arg)
 	list_flush(&line->leavel);
 	list_flush(&line->idlel);
 
+	/* a farewell of an older line may hold on to one */
 	for (i=0; i<AA_ROLE_COUNT; i++) {
-		for (j=0; j<AA_RANK_COUNT; j++)
+		for (j=0; j<AA_RANK_COUNT; j++) {
+			if (line->user[i][j])
+				aa_flow_user_take(line->user[i][j],
+						  farewell_flow_handler,
+						  NULL);
 			mem_deref(line->user[i][j]);
+		}
 	}
 }
 
@@ -3490,11 +3497,13 @@ static void farewell_flow_handler(struct aa_flow *flow, void *arg)
 }
 
 
-/* Who ends later has the flow for itself, or shares it with who does, too */
+/* Who ends later has the flow for itself, or shares it with who does, too, or
+   with the line whose way it is */
 static struct aa_flow_user *farewell_user(struct aa_line *line,
-					  const struct aa_flow *flow,
+					  const struct aa_path *way,
 					  struct farewell *fw)
 {
+	const struct aa_flow *flow = way->flow;
 	const struct le *le;
 	int role, rank;
 
@@ -3516,6 +3525,16 @@ static struct aa_flow_user *farewell_user(struct aa_line *line,
 
 		if (aa_flow_user_flow(other->user) == flow)
 			return mem_ref(other->user);
+	}
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow_user *user =
+				way->line->user[role][rank];
+
+			if (user && aa_flow_user_flow(user) == flow)
+				return mem_ref(user);
+		}
 	}
 
 	return NULL;
@@ -3624,7 +3643,7 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 		goto out;
 
 	/* the flow is needed a little longer than its line */
-	fw->user = farewell_user(line, way->flow, fw);
+	fw->user = farewell_user(line, way, fw);
 	list_append(&line->phone->wayl, &fw->le_way, fw);
 	fw->sip  = mem_ref(uag_sip());
 	fw->b    = path->b;
@@ -3800,6 +3819,13 @@ static void old_end(struct aa_line *line)
 }
 
 
+/* How often settings had changed when a reg-id was chosen, see regid_of() */
+static unsigned epoch_of(unsigned regid)
+{
+	return regid ? (regid - 1) / (REGIDS * OLDER_MAX) : 0;
+}
+
+
 static bool same_servers(const struct aa_line_config *a,
 			 const struct aa_line_config *b)
 {
@@ -3862,7 +3888,7 @@ int aa_line_replace(struct aa_line **linep, struct aa_line *old,
 	if (err)
 		return err;
 
-	line->epoch = old->epoch + 1;
+	line->epoch = MAX(old->epoch, epoch_of(old->warm_regid)) + 1;
 	line->count = old->count;
 	line->moves = old->moves;
 	if (cfg->scenario != AA_SCENARIO_NONE)

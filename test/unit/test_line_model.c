@@ -5382,6 +5382,38 @@ static void test_stories(void **state)
 		{HOST, 1, SWALLOWS, 3000}, {HOST, 0, WORKS, 20000}
 	};
 
+	/* what was there before other settings is taken back over the new
+	   line's connection, which the server has just forgotten */
+	static const struct setup lent = {
+		.topo = &topologyv[3], .tp = SIP_TRANSP_TCP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.strict = true, .lines = 1, .keepalive = 1,
+		.transaction = 2000, .base = 30, .max = 30, .successes = 1,
+		.period = 120, .renewal = 15, .retry = 30
+	};
+	static const struct action lentv[] = {
+		{RESTART, 0, 0, 2000}, {HOST, 1, HANGS, 2894},
+		{RELOAD, 25, 269, 0}, {HOST, 1, SWALLOWS, 0},
+		{RESTART, 1, 0, 3000}
+	};
+
+	/* settings change after a crash on a reg-id of other settings: those
+	   that come now have others again */
+	static const struct setup epoch = {
+		.topo = &topologyv[11], .tp = SIP_TRANSP_TCP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.shared = true, .strict = true, .lines = 1, .keepalive = 1,
+		.transaction = 2000, .retry_after = 1, .base = 1, .max = 60,
+		.successes = 1, .period = 600, .renewal = 5, .retry = 30
+	};
+	static const struct action epochv[] = {
+		{HOST, 2, SAYS_503, 0}, {RELOAD, 0, 167, 0},
+		{REBOOT, 0, 0, 0}, {HOST, 3, REFUSES, 0},
+		{HOST, 2, SAYS_403, 1000}, {RELOAD, 0, 413, 6000},
+		{HOST, 2, WORKS, 26000}, {LINK, 0, 0, 2000},
+		{ALL_WORK, 0, 0, 0}
+	};
+
 	/* new settings with the same servers are no command to go home */
 	static const struct setup kept = {
 		.topo = &topologyv[0], .tp = SIP_TRANSP_TCP,
@@ -5478,6 +5510,8 @@ static void test_stories(void **state)
 		{&taken_back, taken_backv, ARRAY_SIZE(taken_backv), 6},
 		{&taken_back_too, taken_back_toov,
 		 ARRAY_SIZE(taken_back_toov), 2},
+		{&lent, lentv, ARRAY_SIZE(lentv), 0},
+		{&epoch, epochv, ARRAY_SIZE(epochv), 1},
 		{&kept, keptv, ARRAY_SIZE(keptv), 0},
 		{&twice, twicev, ARRAY_SIZE(twicev), 0},
 		{&overtaken, overtakenv, ARRAY_SIZE(overtakenv), 13},
