@@ -1596,6 +1596,14 @@ static void leaving_event(struct aa_path *path)
 	if (path->ev != AA_BINDING_GONE)
 		aa_binding_halt(path->b);
 
+	/* see proved(); it may have come there without an answer, too */
+	if (!path->proven && (path->ev == AA_BINDING_OK ||
+	    (path->ev == AA_BINDING_FAILED && path->transport_error))) {
+		path->proven = path->ev == AA_BINDING_OK;
+		doubt(path->line);
+		others_doubt(path->line);
+	}
+
 	/* refused is not removed; 404: there is nothing */
 	if (path->ev != AA_BINDING_GONE || path->transport_error ||
 	    (path->scode >= 300 && path->scode != 404))
