@@ -38,6 +38,7 @@
 enum {
 	FAREWELL_WAIT_MS = 2000, /* between tries; twice as long each time  */
 	FAREWELL_SHIFT_MAX = 5,
+	WARY_MS         = 2000, /* doubles each time                        */
 	ASTRAY_MS       = 32000, /* RFC 3261 17.1.2.2, Timer F: no proxy
 				    passes a request on after that          */
 	FLOW_LINGER_MS  = 1000,
@@ -1585,8 +1586,30 @@ static void strays_take(struct aa_line *line)
 			list_append(&line->leavel, &path->le, path);
 		}
 
+		line->wary_gap   = WARY_MS;
+		line->wary_at    = aa_now_ms() + WARY_MS;
+		line->wary_until = MAX(line->wary_until, s->until);
 		mem_deref(s);
 	}
+}
+
+
+/*
+ * A REGISTER of an earlier life may have been under way as well.  When that
+ * comes, a registrar forgets what is registered now (seen with Kamailio), and
+ * nothing tells the phone: so it registers again until it cannot come any more.
+ */
+static void be_wary(struct aa_line *line)
+{
+	const uint64_t now = aa_now_ms();
+
+	if (!line->wary_at || now < line->wary_at)
+		return;
+
+	doubt(line);
+	line->wary_gap *= 2;
+	line->wary_at   = now >= line->wary_until ? 0 :
+		MIN(now + line->wary_gap, line->wary_until);
 }
 
 
@@ -3039,6 +3062,7 @@ static void schedule(struct aa_line *line, uint64_t now)
 	if (line->lost_at)
 		at = earliest(at, line->lost_at + patience(line) + 1, now);
 	at = earliest(at, line->tell_at, now);
+	at = earliest(at, line->wary_at, now);
 	if (line->cur) {
 		at = earliest(at, line->cur->retry_at, now);
 		at = earliest(at, aa_binding_until(line->cur->b), now);
@@ -3148,6 +3172,7 @@ static void line_run(struct aa_line *line)
 	take_up_events(line);
 	note_flows(line);
 	drop_dead_requests(line);
+	be_wary(line);
 
 	aa_line_policy_in(&in, line);
 	aa_policy_decide(&out, &in);
@@ -3630,11 +3655,18 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 			  const struct aa_path *detour)
 {
 	const struct aa_path *way = farewell_way(path, detour);
+	uint64_t before = 0;
 	struct farewell *fw;
 	int err;
 
 	if (!way)
 		return;
+
+	/* as may a REGISTER that is not answered yet */
+	if (is_astray(path))
+		before = path->astray_until;
+	if (aa_binding_pending(path->b))
+		before = aa_now_ms() + ASTRAY_MS;
 
 	fw = mem_zalloc(sizeof(*fw), farewell_destructor);
 	if (!fw)
@@ -3672,7 +3704,7 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 		return;
 	}
 
-	fw->before = is_astray(path) ? path->astray_until : 0;
+	fw->before = before;
 	if (stray_note(&fw->stray, line, path, fw->b,
 		       fw->sent_at + ASTRAY_MS))
 		debug("aastra: line %u: a farewell is not remembered\n",

@@ -164,6 +164,11 @@ struct aa_line {
 				     the latest, that its registrar knows,
 				     if it was sent as the nth or before; 0:
 				     no doubt                               */
+	uint64_t wary_at;       /**< registers once more then, since what was
+				     sent before the start may have come; 0:
+				     nothing was                            */
+	uint64_t wary_gap;      /**< till the next time [ms]                */
+	uint64_t wary_until;    /**< for the last time, aa_now_ms()         */
 	struct aa_subs *subs;   /**< event subscriptions                    */
 	struct aa_flow *subs_flow; /**< that they go over                   */
 	struct list calll;      /**< calls not answered yet (callmove.c)    */

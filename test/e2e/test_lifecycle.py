@@ -395,6 +395,27 @@ def test_unloaded_while_it_registers(lab, transport):
     held("End", "unloaded while it registers", bindings_left=0)
 
 
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_late_register(lab, transport):
+    """baresip ends while a REGISTER waits for its answer, which lies in a proxy,
+    and begins again. When that arrives, the registrar forgets the binding of
+    now: it is there again soon, and not after half an hour."""
+    reg = Forgetful()
+    reg.silent = True
+    phone, _ = phone_of(lab, [reg, reg], transport)
+    lab.until(lambda: reg.table, 8, "a REGISTER")
+    assert phone.exit() == 0
+    phone.ctrl.close()
+    reg.silent = False
+    phone.start()
+    lab.until(lambda: service(phone) == "primary", 8, "registered")
+    lab.until(lambda: reg.table, 8, "a binding")
+    reg.table.clear()
+    lab.until(lambda: reg.table, 10, "it is there again")
+    held("End", "a REGISTER that arrives after the next start",
+         bindings_lost=0)
+
+
 def test_plain_binding_is_not_left(lab):
     """Unloaded and loaded again within the round trip of baresip's own
     REGISTER, whose answer is lost: the registrar has its binding, baresip does
