@@ -44,6 +44,7 @@ enum {
 	   put off for a day, and the connection's end is all it reports */
 	LIBRE_PING_INTERVAL = 86400,
 	VIA_WAIT_MS         = 50,
+	SHUT_WAIT_MS        = 20,
 	ICMP_EVERY_MS       = 20,       /* many lines register at once      */
 	BACKOFF_SHIFT_MAX   = 16,
 	CLOCK_JUMP_MS       = 5000,     /* more than clocks are steered     */
@@ -109,6 +110,8 @@ struct aa_flow {
 	uint64_t generation;
 	int64_t ahead;          /* the clock, when it was good last         */
 	bool anew;              /* what was sent before says nothing now    */
+	bool shut;              /* waits for the end of a connection that
+				   nobody has verified                      */
 	char reason[REASON_SIZE];
 };
 
@@ -218,6 +221,7 @@ static void flow_stop(struct aa_flow *flow)
 	icmp_close(flow);
 	flow->flow_timer = 0;
 	flow->outbound = false;
+	flow->shut = false;
 }
 
 
@@ -816,6 +820,13 @@ static void check_address(struct aa_flow *flow)
 /* The addresses are known, or as good as they will get */
 static void resolved(struct aa_flow *flow)
 {
+	flow->shut = flow->tp == SIP_TRANSP_TLS && !flow->via &&
+		aa_tlsguard_shut(&flow->dst);
+	if (flow->shut) {
+		aa_tmr_start(&flow->tmr, SHUT_WAIT_MS, probe_handler, flow);
+		return;
+	}
+
 	if (flow->keep) {
 		check_address(flow);
 		return;
@@ -1369,7 +1380,8 @@ void aa_flow_reset(struct aa_flow *flow)
 
 
 /**
- * Is the address of a flow known, so that requests can be sent over it?
+ * Is the address of a flow known, so that requests can be sent over it?  Not
+ * while a connection ends that was opened before servers were verified.
  *
  * @param flow Flow, may be NULL
  *
@@ -1380,7 +1392,7 @@ bool aa_flow_ready(const struct aa_flow *flow)
 	if (flow && flow->via)
 		return aa_flow_ready(flow->via);
 
-	return flow && (!flow->dnsc || flow->targets.n);
+	return flow && !flow->shut && (!flow->dnsc || flow->targets.n);
 }
 
 

@@ -20,11 +20,20 @@
  * shown its certificate, and the other end of the connection tells which server
  * it should be.  What leads to none of the lines' servers is left alone.
  *
+ * Until the module has opened the first one, that context is not known, and
+ * nobody was verified: what is connected by then is not used (a module that is
+ * loaded when the accounts have registered already).
+ *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -36,6 +45,7 @@
 
 enum {
 	PEERS_MAX = 64,         /* sessions that are kept                   */
+	FD_MAX    = 4096,       /* descriptors that are looked at           */
 	NAMES_MAX = 8           /* of one address                           */
 };
 
@@ -55,6 +65,14 @@ struct conn {
 	bool refused;           /* nobody is let in                         */
 };
 
+/* A TCP connection of before anybody was verified; its inode tells whether the
+   descriptor still is that one */
+struct former {
+	struct le le;
+	int fd;
+	ino_t ino;
+};
+
 
 static struct {
 	X509_STORE *store;      /* trusted certificates                     */
@@ -69,9 +87,11 @@ static struct {
 	STACK_OF(X509) *chain;  /* from it up to an authority               */
 	struct list peers;      /* the one used last is the last            */
 	struct list connl;      /* those that are not closed yet            */
+	struct list formerl;    /* those of before the context was known    */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
-} guard = {.index = -1, .peers = LIST_INIT, .connl = LIST_INIT};
+} guard = {.index = -1, .peers = LIST_INIT, .connl = LIST_INIT,
+	 .formerl = LIST_INIT};
 
 
 static void peer_destructor(void *arg)
@@ -90,6 +110,74 @@ static void conn_destructor(void *arg)
 
 	list_unlink(&conn->le);
 	mem_deref(conn->host);
+}
+
+
+static void former_destructor(void *arg)
+{
+	struct former *former = arg;
+
+	list_unlink(&former->le);
+}
+
+
+/* The inode of a TCP connection that is open, or is being opened, and where it
+   leads to; 0 if it is none */
+static ino_t conn_inode(int fd, struct sa *peer)
+{
+	struct tcp_info ti;
+	socklen_t len = sizeof(ti);
+	struct stat st;
+
+	sa_init(peer, AF_UNSPEC);
+	peer->len = sizeof(peer->u);
+
+	if (getpeername(fd, &peer->u.sa, &peer->len) || fstat(fd, &st) ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) ||
+	    (ti.tcpi_state != TCP_ESTABLISHED &&
+	     ti.tcpi_state != TCP_SYN_SENT))
+		return 0;
+
+	return st.st_ino;
+}
+
+
+/* ours: where the connection leads to that is being opened */
+static int formers_note(const struct sa *ours)
+{
+	struct sa peer;
+	int fd;
+
+	for (fd=0; fd<FD_MAX; fd++) {
+		const ino_t ino = conn_inode(fd, &peer);
+		struct former *former;
+
+		if (!ino || sa_cmp(&peer, ours, SA_ALL))
+			continue;
+
+		former = mem_zalloc(sizeof(*former), former_destructor);
+		if (!former) {
+			list_flush(&guard.formerl);
+			return ENOMEM;
+		}
+
+		former->fd  = fd;
+		former->ino = ino;
+		list_append(&guard.formerl, &former->le, former);
+	}
+
+	return 0;
+}
+
+
+/* libre hears of it from its event loop, and closes its side */
+static bool conn_shut(int fd, ino_t ino, const struct sa *to)
+{
+	struct sa peer;
+	const ino_t found = conn_inode(fd, &peer);
+
+	return found && (!ino || found == ino) && sa_cmp(&peer, to, SA_ALL) &&
+		0 == shutdown(fd, SHUT_RDWR);
 }
 
 
@@ -328,15 +416,22 @@ static int verify_as(X509_STORE_CTX *shown, const char *host)
 }
 
 
+static bool peer_of(struct sa *peer, SSL *ssl)
+{
+	const BIO *out = SSL_get_wbio(ssl), *in = SSL_get_rbio(ssl);
+
+	return out &&
+		!aa_compat_tls_peer(peer, BIO_get_data((BIO *)(uintptr_t)out),
+				    ssl, out, in);
+}
+
+
 /* Which of the lines' servers it leads to, where baresip has opened it; if
    that cannot be told, any of them */
 static size_t names_of(SSL *ssl, const char **namev)
 {
-	const BIO *out = SSL_get_wbio(ssl), *in = SSL_get_rbio(ssl);
 	struct sa peer;
-	const bool known = out &&
-		!aa_compat_tls_peer(&peer, BIO_get_data((BIO *)(uintptr_t)out),
-				    ssl, out, in);
+	const bool known = peer_of(&peer, ssl);
 
 	return guard.namesh ? guard.namesh(known ? &peer : NULL, namev,
 					   NAMES_MAX) : 0;
@@ -391,9 +486,20 @@ static void ctx_leave(void)
 }
 
 
-static void ctx_take(SSL_CTX *ctx)
+static void ctx_take(SSL *ssl)
 {
-	if (ctx == guard.ctx || 1 != SSL_CTX_up_ref(ctx))
+	SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
+	struct sa peer;
+
+	if (ctx == guard.ctx)
+		return;
+
+	/* where that cannot be told, it is opened once more */
+	if (!peer_of(&peer, ssl))
+		sa_init(&peer, AF_UNSPEC);
+
+	/* without memory, with the next one */
+	if ((!guard.ctx && formers_note(&peer)) || 1 != SSL_CTX_up_ref(ctx))
 		return;
 
 	ctx_leave();
@@ -406,7 +512,7 @@ static void ssl_setup(SSL *ssl)
 {
 	if (guard.wanted) {
 		verify_setup(ssl);
-		ctx_take(SSL_get_SSL_CTX(ssl));
+		ctx_take(ssl);
 	}
 
 	/* cannot fail: the library has that version */
@@ -671,6 +777,7 @@ void aa_tlsguard_close(void)
 	cert_close();
 	X509_STORE_free(guard.store);
 	list_flush(&guard.peers);
+	list_flush(&guard.formerl);
 	guard.store  = NULL;
 	guard.wanted = false;
 	guard.namesh = NULL;
@@ -682,6 +789,42 @@ void aa_tlsguard_close(void)
 		(void)CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL, guard.index);
 		guard.index = -1;
 	}
+}
+
+
+/**
+ * Close what was connected to a TLS server before anybody was verified, so that
+ * no request goes down it any more
+ *
+ * libre takes notice of it in its event loop; whoever sends a request before
+ * that gets an error.
+ *
+ * @param peer Address and port of the server
+ *
+ * @return true if there was such a connection
+ */
+bool aa_tlsguard_shut(const struct sa *peer)
+{
+	bool found = false;
+	struct le *le;
+	int fd;
+
+	if (!guard.wanted || !sa_isset(peer, SA_ALL))
+		return false;
+
+	for (fd=0; !guard.ctx && fd<FD_MAX; fd++) {
+		if (conn_shut(fd, 0, peer))
+			found = true;
+	}
+
+	LIST_FOREACH(&guard.formerl, le) {
+		const struct former *former = le->data;
+
+		if (conn_shut(former->fd, former->ino, peer))
+			found = true;
+	}
+
+	return found;
 }
 
 

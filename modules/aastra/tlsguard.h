@@ -25,6 +25,7 @@ int  aa_tlsguard_init(const char *cafile, const char *capath);
 int  aa_tlsguard_cert(const char *cert, const char *key, const char *chain);
 void aa_tlsguard_names(aa_tlsguard_names_h *h);
 void aa_tlsguard_close(void);
+bool aa_tlsguard_shut(const struct sa *peer);
 void aa_tlsguard_begin(const char *host);
 void aa_tlsguard_end(void);
 bool aa_tlsguard_error(const char *host, char *buf, size_t sz);

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from helpers_calls import all_modules
 from lab.figures import held
 from lab.proc import Proc
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
@@ -450,3 +451,35 @@ except OSError as e:
     assert "100@pbx.example.com" in phone.cmd("reginfo")
     held("End", "unloaded in a TLS handshake, %s CA"
          % ("its" if right else "another"), crashed=0)
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["right", "other"])
+@pytest.mark.parametrize("outbound", [1, 0])
+def test_loaded_late(lab, outbound, right):
+    """baresip has verified nobody before the module was loaded: what it has
+    opened until then is not used, whoever it leads to."""
+    b = lab.combined(lab.backup, **lab.tls(lab.backup))
+    p = lab.combined(lab.primary, **lab.tls(lab.primary))
+    if not right:
+        another_ca(lab, p)
+        p.restart()
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tls", port=5061),
+        system_modules=all_modules(lab), config=[
+            "sip_line1_backup_outbound_proxy " + lab.backup.ip,
+            "sips_trusted_certificates " + lab.ca.cert,
+            "sip_outbound_support %d" % outbound, *FAST])
+    phone.wait_registered()
+    t = lab.now()
+    phone.cmd("insmod aastra")
+    rank = "primary" if right else "backup"
+    lab.until(lambda: service(phone) == rank, 10, "taken over")
+    lab.until(lambda: asked(lab, "REGISTER", t), 5, "registered")
+    assert asked(lab, "REGISTER", t) == {rank}
+    if right:
+        lab.wire.wait_kind("syn", src="phone", dst="primary", after=t)
+    else:
+        assert asked(lab, "OPTIONS", t) <= {"backup"}
+        held("TLS", "an impostor's connection, opened before the module",
+             requests_sent_to_it=0)
+    assert phone.exit() == 0
