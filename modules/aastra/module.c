@@ -3,6 +3,7 @@
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
+#include <stdlib.h>
 #include <string.h>
 #include <stdio.h>
 #include <errno.h>
@@ -679,24 +680,27 @@ static int uuid_read(char *uuid, size_t sz, const char *file)
 }
 
 
-static int uuid_make(char *uuid, size_t sz, const char *file)
+static int uuid_make(char *uuid, size_t sz)
+{
+	/* RFC 4122 4.4, version 4 */
+	return re_snprintf(uuid, sz, "%08x-%04x-4%03x-%04x-%08x%04x",
+			   rand_u32(), rand_u16(), rand_u16() & 0xfff,
+			   (rand_u16() & 0x3fff) | 0x8000, rand_u32(),
+			   rand_u16()) < 0 ? ENOMEM : 0;
+}
+
+
+static int uuid_write(const char *uuid, const char *file)
 {
 	const int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
 			    0600);
-	int n, err = 0;
-
-	/* RFC 4122 4.4, version 4 */
-	n = re_snprintf(uuid, sz, "%08x-%04x-4%03x-%04x-%08x%04x",
-			rand_u32(), rand_u16(), rand_u16() & 0xfff,
-			(rand_u16() & 0x3fff) | 0x8000, rand_u32(),
-			rand_u16());
-	if (n < 0)
-		err = ENOMEM;
+	const ssize_t n = (ssize_t)strlen(uuid);
+	int err = 0;
 
 	if (fd < 0)
-		return err ? err : errno;
+		return errno;
 
-	if (!err && write(fd, uuid, (size_t)n) != n)
+	if (write(fd, uuid, (size_t)n) != n)
 		err = errno ? errno : EIO;
 
 	(void)close(fd);
@@ -705,9 +709,12 @@ static int uuid_make(char *uuid, size_t sz, const char *file)
 }
 
 
-/* RFC 5626 4.1: the same after each restart; baresip's own where it has one */
+/* RFC 5626 4.1: the same after each restart, or at least until the next one;
+   baresip's own where it has one */
 static void uuid_init(char *uuid, size_t sz, const char *path)
 {
+	static const char kept[] = "AASTRA_INSTANCE_ID";
+	const char *env = getenv(kept);
 	char file[512];
 	int err;
 
@@ -721,10 +728,21 @@ static void uuid_init(char *uuid, size_t sz, const char *path)
 	if (0 == uuid_read(uuid, sz, file))
 		return;
 
-	err = uuid_make(uuid, sz, file);
-	if (err)
+	/* nothing else outlives the module: it may have been unloaded */
+	if (env && uuid_ok(env)) {
+		str_ncpy(uuid, env, sz);
+		(void)uuid_write(uuid, file);
+		return;
+	}
+
+	err = uuid_make(uuid, sz);
+	if (!err)
+		err = uuid_write(uuid, file);
+	if (err) {
 		warning("aastra: %s: the phone's instance-id could not be kept"
 			" (%m)\n", file, err);
+		(void)setenv(kept, uuid, 1);
+	}
 }
 
 

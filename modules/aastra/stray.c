@@ -192,6 +192,8 @@ static int stray_print(struct re_printf *pf, void *arg)
  */
 int aa_stray_save(struct list *strayl, const char *path)
 {
+	int err;
+
 	if (!strayl || !str_isset(path))
 		return EINVAL;
 
@@ -201,7 +203,13 @@ int aa_stray_save(struct list *strayl, const char *path)
 	if (!list_isempty(strayl))
 		return aa_replace_file(path, true, stray_print, strayl);
 
-	return unlink(path) && errno != ENOENT ? errno : 0;
+	if (0 == unlink(path))
+		return 0;
+
+	/* in a read-only folder that is the error even where there is none */
+	err = errno;
+
+	return access(path, F_OK) ? 0 : err;
 }
 
 
