@@ -813,6 +813,40 @@ static void conn_handler(void *arg)
 }
 
 
+/* What the kernel had to send when the connection was closed */
+static void sent_before_fin(void *arg)
+{
+	struct pkt *pkt = arg;
+	const struct msg m = pkt->m;
+	const unsigned id = pkt->conn;
+	const struct host *h = &w.hostv[m.hop];
+	const bool same = h->conn.epoch == h->epoch;
+
+	mem_deref(pkt);
+	if (same && reachable(m.hop) && h->st != REFUSES)
+		serve(m.hop, &m, id);
+}
+
+
+/* The same, but what is queued goes before the end */
+static void conn_close(int hop)
+{
+	struct conn *c = &w.hostv[hop].conn;
+	struct le *le;
+
+	while (c->active && c->up && (le = c->q.head)) {
+		const struct pkt *queued = le->data;
+		struct pkt *pkt = pkt_alloc(&w.airl, &queued->m);
+
+		pkt->conn = c->id;
+		tmr_start(&pkt->tmr, latency(), sent_before_fin, pkt);
+		mem_deref(le->data);
+	}
+
+	conn_abort(hop);
+}
+
+
 static void conn_push(int hop, const struct msg *m)
 {
 	struct host *h = &w.hostv[hop];
@@ -1619,9 +1653,10 @@ bool aa_conn_unheard(const struct aa_conn *conn)
 
 void aa_conn_close(struct aa_conn *conn, bool abort)
 {
-	(void)abort;
-	if (conn_isset(conn))
+	if (conn_isset(conn) && abort)
 		conn_abort(conn->fd);
+	else if (conn_isset(conn))
+		conn_close(conn->fd);
 	aa_conn_init(conn);
 }
 
@@ -1980,7 +2015,7 @@ void aa_flow_want(struct aa_flow_user *user, bool want)
 	if (flow_is_shared(flow))
 		aa_conn_init(&flow->conn);
 	else if (flow->keep && flow->route == NOBODY)
-		aa_conn_close(&flow->conn, true);
+		aa_conn_close(&flow->conn, false);
 	flow_state_set(flow, AA_FLOW_IDLE);
 }
 
