@@ -56,6 +56,7 @@ struct aa_binding {
 	uint32_t cseq;
 	sip_auth_h *authh;
 	aa_binding_h *h;
+	aa_binding_turn_h *turnh;
 	void *arg;
 	unsigned regid;
 	uint32_t want_expires;
@@ -110,7 +111,7 @@ static void destructor(void *arg)
 }
 
 
-static void refresh_handler(void *arg)
+static void turn_handler(void *arg)
 {
 	struct aa_binding *b = arg;
 	char buf[REASON_SIZE];
@@ -121,6 +122,20 @@ static void refresh_handler(void *arg)
 		(void)re_snprintf(buf, sizeof(buf), "%m", err);
 		b->h(b, AA_BINDING_FAILED, buf, 0, NULL, b->arg);
 	}
+}
+
+
+static void refresh_handler(void *arg)
+{
+	struct aa_binding *b = arg;
+	const uint64_t now = aa_now_ms();
+	const uint64_t wait = b->turnh ?
+		b->turnh(b->until > now ? b->until - now : 0, b->arg) : 0;
+
+	if (wait)
+		aa_tmr_start(&b->tmr, wait, turn_handler, b);
+	else
+		turn_handler(b);
 }
 
 
@@ -670,6 +685,7 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 	str_ncpy(b->mac, prm->mac ? prm->mac : "", sizeof(b->mac));
 	b->authh        = prm->authh;
 	b->h            = prm->h;
+	b->turnh        = prm->turnh;
 	b->arg          = prm->arg;
 
  out:
@@ -816,6 +832,7 @@ void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 
 	b->authh = authh;
 	b->h     = h;
+	b->turnh = NULL;
 	b->arg   = arg;
 	b->conn  = NULL;
 }

@@ -33,6 +33,16 @@ typedef void (aa_binding_h)(struct aa_binding *binding,
 			    uint32_t retry_after, const struct sip_msg *msg,
 			    void *arg);
 
+/**
+ * Asked when a binding is to be refreshed, for there may be many of them
+ *
+ * @param left How long the registrar still has it [ms], 0: not any more
+ * @param arg  Handler argument
+ *
+ * @return How long it has to wait [ms], 0 for not at all
+ */
+typedef uint64_t (aa_binding_turn_h)(uint64_t left, void *arg);
+
 /** Parameters of a binding */
 struct aa_binding_prm {
 	struct sip *sip;        /**< SIP stack                              */
@@ -51,7 +61,9 @@ struct aa_binding_prm {
 	uint32_t line;          /**< its number, 0: not said                */
 	sip_auth_h *authh;      /**< asked for credentials                  */
 	aa_binding_h *h;        /**< told what happens                      */
-	void *arg;              /**< argument of both                       */
+	aa_binding_turn_h *turnh; /**< asked when it may be refreshed, NULL:
+				     whenever it is to be                   */
+	void *arg;              /**< argument of all                        */
 };
 
 

@@ -109,6 +109,7 @@ struct aa_flow {
 	uint64_t since;
 	uint64_t generation;
 	int64_t ahead;          /* the clock, when it was good last         */
+	int64_t pinged_ahead;   /* the same, when the CRLF was sent         */
 	bool anew;              /* what was sent before says nothing now    */
 	bool shut;              /* waits for the end of a connection that
 				   nobody has verified                      */
@@ -320,6 +321,14 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 }
 
 
+static bool jumped(const struct aa_flow *flow)
+{
+	const int64_t jump = aa_clock_ahead_ms() - flow->ahead;
+
+	return jump >= CLOCK_JUMP_MS || jump <= -CLOCK_JUMP_MS;
+}
+
+
 /*
  * The host has slept, or its clock was set, since the server was heard of: what
  * waits for an answer has waited too long, the server has given up the
@@ -328,14 +337,10 @@ static void flow_down(struct aa_flow *flow, const char *reason,
  */
 static bool is_excused(struct aa_flow *flow)
 {
-	const int64_t ahead = aa_clock_ahead_ms();
-	const int64_t jump = ahead - flow->ahead;
-
-	if (flow->state != AA_FLOW_UP ||
-	    (jump < CLOCK_JUMP_MS && jump > -CLOCK_JUMP_MS))
+	if (flow->state != AA_FLOW_UP || !jumped(flow))
 		return false;
 
-	flow->ahead = ahead;
+	flow->ahead = aa_clock_ahead_ms();
 	if (!flow->via)
 		aa_conn_close(&flow->conn, true);
 
@@ -730,7 +735,9 @@ static void ponged(struct aa_flow *flow)
 	aa_tmr_cancel(&flow->tmr_pong);
 	++flow->successes;
 	flow->failures = 0;
-	flow->ahead = aa_clock_ahead_ms();
+
+	/* the host may have slept since it was answered */
+	flow->ahead = flow->pinged_ahead;
 	notify(flow);
 }
 
@@ -780,6 +787,7 @@ static int crlf_send(struct aa_flow *flow)
 
 	flow->received = received;
 	flow->pinged   = aa_now_us();
+	flow->pinged_ahead = aa_clock_ahead_ms();
 
 	mb = mbuf_alloc(8);
 	if (!mb)
@@ -1248,6 +1256,11 @@ void aa_flow_seen(struct aa_flow *flow, const struct sip_msg *msg)
 	    aa_scode_is_server_failure(msg->scode))
 		return;
 
+	/* what was sent before this one may have been lost with the connection
+	   of before, and nobody has heard of its end */
+	if (!flow->keep && flow->state == AA_FLOW_UP && jumped(flow))
+		++flow->turn;
+
 	flow->ahead = aa_clock_ahead_ms();
 	outbound = sip_msg_hdr_has_value(msg, SIP_HDR_REQUIRE, "outbound");
 	if (outbound && !flow->outbound) {
@@ -1282,8 +1295,14 @@ void aa_flow_fail(struct aa_flow *flow, const char *reason,
 		return;
 
 	/* the request is sent again, over a new connection */
-	if (flow->anew || (!flow->keep && !retry_after && is_excused(flow)))
+	if (flow->anew)
 		return;
+
+	/* so are those of other lines that went down the old one */
+	if (!flow->keep && !retry_after && is_excused(flow)) {
+		++flow->turn;
+		return;
+	}
 
 	/* libre says no more than that the handshake failed */
 	if (flow->tp == SIP_TRANSP_TLS &&

@@ -197,6 +197,13 @@ static uint64_t slot_take(uint64_t *next, uint64_t interval, unsigned burst)
 }
 
 
+/* From one REGISTER to the next [ms] */
+static uint64_t pace_interval(const struct aa_phone *phone)
+{
+	return 1000 / (phone->pace_rate ? phone->pace_rate : PACE_PER_SECOND);
+}
+
+
 /*
  * A flow that hundreds of lines share would keep the event loop busy with all
  * of them at once.  The first ones look at it right away, the others one after
@@ -900,6 +907,29 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 }
 
 
+/*
+ * After a host has slept, all bindings are to be refreshed at once; they take
+ * slots, as other REGISTERs do.  These have slots of their own, or a line that
+ * moves would wait for all of them.  What is in force does not run out for it.
+ */
+static uint64_t turn_handler(uint64_t left, void *arg)
+{
+	const struct aa_path *path = arg;
+	struct aa_phone *phone = path->line->phone;
+	const uint64_t interval = pace_interval(phone);
+	const uint64_t now = aa_now_ms();
+	uint64_t slot;
+
+	if (aa_account_calls(path->line->acc) ||
+	    (left && phone->refresh_slot + interval > now + left / 2))
+		return 0;
+
+	slot = slot_take(&phone->refresh_slot, interval, PACE_BURST);
+
+	return slot > now ? slot - now + rand_u16() % interval : 0;
+}
+
+
 static int auth_handler(char **user, char **pass, const char *realm,
 			void *arg)
 {
@@ -1144,6 +1174,7 @@ static int path_binding(struct aa_path *path, unsigned regid)
 	prm.line        = line->cfg.send_line ? line->cfg.line : 0;
 	prm.authh       = auth_handler;
 	prm.h           = binding_handler;
+	prm.turnh       = turn_handler;
 	prm.arg         = path;
 
 	err = server_uri(&registrar, srv, line->tp, !path_route(line, path));
@@ -2537,8 +2568,7 @@ static bool affordable(struct aa_line *line, struct aa_path *path)
  */
 static bool pace(struct aa_line *line, struct aa_path *path)
 {
-	const uint32_t rate = line->phone->pace_rate;
-	const uint64_t interval = 1000 / (rate ? rate : PACE_PER_SECOND);
+	const uint64_t interval = pace_interval(line->phone);
 	const uint64_t now = aa_now_ms();
 	struct aa_phone *phone = line->phone;
 	uint64_t slot;

@@ -31,6 +31,7 @@ struct aa_phone {
 				     these know (struct aa_stray)           */
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
+	uint64_t refresh_slot;  /**< when the next one may be refreshed     */
 	uint64_t look_slot;     /**< when the next line looks at a flow     */
 	struct list telll;      /**< lines that wait to tell baresip        */
 	uint32_t telling;       /**< lines whose word is on its way there   */

@@ -12,7 +12,7 @@ import pytest
 
 from helpers_rows import BACKUP, KEEPALIVE_S, PRIMARY, Row, cells
 from lab.fake import usual
-from lab.figures import figure
+from lab.figures import figure, held
 from lab.pace import slack
 from lab.preload import Clock
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
@@ -23,6 +23,7 @@ AT_ONCE = 5
 SLACK_S = slack(1.0)
 CALM_S = 120            # no timer of these runs out within a test
 TRANSACTION_S = 2
+MANY = 150
 BACK_S = 5              # the kernel's ARP may take some of it
 CALM = ["sip_outbound_keepalive_timer %d" % CALM_S,
         "sip_recovery_base_timer %d" % CALM_S,
@@ -204,6 +205,37 @@ def test_host_sleeps(lab, row, transport):
     lab.until(lambda: site.only(site.state()), 5, "one binding")
     assert phone.state(1)["counters"]["failovers"] == 0
     assert phone.exit() == 0
+
+
+@parallel
+@pytest.mark.parametrize("row", ["E3", "D3"])
+def test_many_wake_up(lab, row):
+    """All lines of a phone are late when the host wakes up; they register one
+    after the other all the same, as at the start."""
+    clock = Clock(lab)
+    site = Row(lab, row, "tcp", users=range(100, 100 + MANY))
+    phone = site.start(env=clock.env)
+    lab.until(lambda: phone.state()["lines"][-1]["service"] == "primary",
+              20, "all registered")
+    t = lab.now()
+    clock.sleep(7200)
+
+    def late():
+        return {e.headers["call-id"][0]: e.t for e in lab.wire.sip(
+            "REGISTER", request=True, src="phone", after=t)}
+    lab.until(lambda: len(late()) >= MANY, 20, "all have registered")
+    times = sorted(late().values())
+    span = times[-1] - times[0]
+    # at 50 a second, and as many again that register over a new connection
+    assert span > (MANY - 10) / 100 * 0.8
+    # libre 1.x takes the connection for two hours old, and closes it with what
+    # was sent a moment before
+    lab.never(lambda: sum(x["counters"]["failovers"]
+                          for x in phone.state()["lines"]),
+              max(0.1, TRANSACTION_S + 0.5 - span), "fails over")
+    lab.until(lambda: all(x["registered"] for x in
+                          phone.state()["lines"]), 10, "all in service")
+    held("Wake-up", row + ", %d lines" % MANY, span_ms=1000 * span)
 
 
 @parallel
