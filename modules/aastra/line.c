@@ -3647,6 +3647,24 @@ static int stray_note(struct aa_stray **strayp, const struct aa_line *line,
 }
 
 
+/* Until when something that was sent for a path may arrive; 0: all has */
+static uint64_t stray_until(const struct aa_path *path)
+{
+	const uint64_t now = aa_now_ms();
+	uint64_t until = is_astray(path) ? path->astray_until : 0;
+
+	/* it was left before its REGISTER was answered, or since then */
+	if (path->owed && path->asked)
+		until = MAX(until, path->asked + ASTRAY_MS);
+
+	/* it is not answered yet */
+	if (aa_binding_pending(path->b))
+		until = now + ASTRAY_MS;
+
+	return until > now ? until : 0;
+}
+
+
 /* What was sent to the servers of a path and was not answered may come there
    when the line is gone */
 static void strays_note(const struct aa_line *line)
@@ -3660,18 +3678,18 @@ static void strays_note(const struct aa_line *line)
 	for (i=0; i<ARRAY_SIZE(pathv); i++) {
 		const struct aa_path *path = pathv[i];
 
-		if (path && is_astray(path))
+		if (path && stray_until(path))
 			err |= stray_note(NULL, line, path, path->b,
-					  path->astray_until);
+					  stray_until(path));
 	}
 
 	for (i=0; i<ARRAY_SIZE(listv); i++) {
 		for (le = list_head(listv[i]); le; le = le->next) {
 			const struct aa_path *path = le->data;
 
-			if (is_astray(path))
+			if (stray_until(path))
 				err |= stray_note(NULL, line, path, path->b,
-						  path->astray_until);
+						  stray_until(path));
 		}
 	}
 
@@ -3685,18 +3703,14 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 			  const struct aa_path *detour)
 {
 	const struct aa_path *way = farewell_way(path, detour);
-	uint64_t before = 0;
 	struct farewell *fw;
+	uint64_t before;
 	int err;
 
 	if (!way)
 		return;
 
-	/* as may a REGISTER that is not answered yet */
-	if (is_astray(path))
-		before = path->astray_until;
-	if (aa_binding_pending(path->b))
-		before = aa_now_ms() + ASTRAY_MS;
+	before = stray_until(path);
 
 	fw = mem_zalloc(sizeof(*fw), farewell_destructor);
 	if (!fw)

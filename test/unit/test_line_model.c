@@ -4361,6 +4361,10 @@ static void reboot(bool orderly)
 	unsigned regidv[LINES];
 	unsigned i;
 
+	/* what the kernel had to send goes with the power */
+	for (i=0; i<HOSTS && !orderly; i++)
+		list_flush(&w.hostv[i].conn.q);
+
 	for (i=0; i<w.set.lines; i++) {
 		struct watch *wl = &w.watchv[i];
 		const unsigned boot = wl->boot + 1;
