@@ -896,6 +896,9 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 	if (msg && path->over_own)
 		aa_flow_seen(path->flow, msg);
 
+	if (ev != AA_BINDING_GONE)
+		path->late_until = msg ? 0 : aa_now_ms() + ASTRAY_MS;
+
 	path->event           = true;
 	path->ev              = ev;
 	path->retry_after     = retry_after;
@@ -2609,6 +2612,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	path->cleared  = false;
 	path->nth      = ++line->nth;
 	path->asked    = aa_now_ms();
+	path->late_until = path->asked + ASTRAY_MS;
 	if (path != line->second)
 		line->asked = path->asked;
 	path->turn     = aa_flow_turn(path->flow);
@@ -3653,9 +3657,8 @@ static uint64_t stray_until(const struct aa_path *path)
 	const uint64_t now = aa_now_ms();
 	uint64_t until = is_astray(path) ? path->astray_until : 0;
 
-	/* it was left before its REGISTER was answered, or since then */
-	if (path->owed && path->asked)
-		until = MAX(until, path->asked + ASTRAY_MS);
+	/* it was left before its REGISTER was answered */
+	until = MAX(until, path->late_until);
 
 	/* it is not answered yet */
 	if (aa_binding_pending(path->b))

@@ -81,6 +81,7 @@ struct aa_path {
 	uint64_t astray_until;  /**< a farewell was not answered: it may
 				     arrive till then                       */
 	uint64_t astray_before; /**< the same, of those before the latest   */
+	uint64_t late_until;    /**< the same of its latest REGISTER        */
 	bool cleared;           /**< removed over the path in force         */
 	unsigned farewells;     /**< how often it was tried over its flow   */
 	uint64_t farewell_at;   /**< not sooner, aa_now_ms()                */
