@@ -1731,6 +1731,21 @@ struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa)
 }
 
 
+/* flag: whether the port counts */
+static bool has_target(const struct aa_flow *flow, const struct sa *sa,
+		       int flag)
+{
+	size_t i;
+
+	for (i=0; i<flow->targets.n; i++) {
+		if (sa_cmp(&flow->targets.v[i], sa, flag))
+			return true;
+	}
+
+	return false;
+}
+
+
 /**
  * Is a host a server of some flow, whichever of a server's addresses it has?
  *
@@ -1742,34 +1757,16 @@ struct aa_flow *aa_flow_to(const struct list *flowl, const struct sa *sa)
 bool aa_flow_is_server(const struct list *flowl, const struct sa *sa)
 {
 	struct le *le;
-	size_t i;
 
 	if (aa_flow_to(flowl, sa))
 		return true;
 
 	for (le = list_head(flowl); le && sa; le = le->next) {
-		const struct aa_flow *flow = le->data;
-
-		for (i=0; i<flow->targets.n; i++) {
-			if (sa_cmp(&flow->targets.v[i], sa, SA_ADDR))
-				return true;
-		}
-	}
-
-	return false;
-}
-
-
-static bool has_address(const struct aa_flow *flow, const struct sa *sa)
-{
-	size_t i;
-
-	for (i=0; i<flow->targets.n; i++) {
-		if (sa_cmp(&flow->targets.v[i], sa, SA_ALL))
+		if (has_target(le->data, sa, SA_ADDR))
 			return true;
 	}
 
-	return sa_cmp(&flow->dst, sa, SA_ALL);
+	return false;
 }
 
 
@@ -1793,7 +1790,8 @@ size_t aa_flow_tls_names(const struct list *flowl, const struct sa *sa,
 		const struct aa_flow *flow = le->data;
 
 		if (flow->tp == SIP_TRANSP_TLS && !flow->via &&
-		    (!sa || has_address(flow, sa)))
+		    (!sa || has_target(flow, sa, SA_ALL) ||
+		     sa_cmp(&flow->dst, sa, SA_ALL)))
 			namev[n++] = flow->host;
 	}
 

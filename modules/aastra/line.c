@@ -120,7 +120,7 @@ static void abandon_next(struct aa_line *line);
 static void old_end(struct aa_line *line);
 static void anew(struct aa_path *path);
 static void doubt(struct aa_line *line);
-static void others_doubt(const struct aa_line *line);
+static void all_doubt(struct aa_line *line);
 
 
 static void path_destructor(void *arg)
@@ -1657,8 +1657,7 @@ static void leaving_event(struct aa_path *path)
 	if (!path->proven && (path->ev == AA_BINDING_OK ||
 	    (path->ev == AA_BINDING_FAILED && path->transport_error))) {
 		path->proven = path->ev == AA_BINDING_OK;
-		doubt(path->line);
-		others_doubt(path->line);
+		all_doubt(path->line);
 	}
 
 	/* refused is not removed; 404: there is nothing */
@@ -1671,8 +1670,7 @@ static void leaving_event(struct aa_path *path)
 
 	/* what was sent before the farewell may have come as late as this */
 	if (!path->proven) {
-		doubt(path->line);
-		others_doubt(path->line);
+		all_doubt(path->line);
 	}
 
 	if (path->over_own) {
@@ -2020,6 +2018,13 @@ static void others_doubt(const struct aa_line *line)
 		doubt(other);
 		aa_line_kick(other);
 	}
+}
+
+
+static void all_doubt(struct aa_line *line)
+{
+	doubt(line);
+	others_doubt(line);
 }
 
 
@@ -3493,7 +3498,6 @@ static void farewell_repeat(struct farewell *fw)
 static void farewell_doubt(void *arg)
 {
 	struct farewell *fw = arg;
-
 	const struct aa_conn *conn =
 		aa_flow_conn(aa_flow_user_flow(fw->user));
 
@@ -3525,8 +3529,7 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 	   leaving_event() */
 	line = msg && !fw->proven ? aa_line_find(fw->phone, fw->line) : NULL;
 	if (line) {
-		doubt(line);
-		others_doubt(line);
+		all_doubt(line);
 		aa_line_kick(line);
 	}
 
@@ -3564,47 +3567,52 @@ static void farewell_flow_handler(struct aa_flow *flow, void *arg)
 }
 
 
+/* Where a line keeps its hold on a flow */
+static struct aa_flow_user **user_of(struct aa_line *line,
+				     const struct aa_flow *flow)
+{
+	int role, rank;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			struct aa_flow_user **userp = &line->user[role][rank];
+
+			if (*userp && aa_flow_user_flow(*userp) == flow)
+				return userp;
+		}
+	}
+
+	return NULL;
+}
+
+
 /* Who ends later has the flow for itself, or shares it with who does, too, or
    with the line whose way it is */
 static struct aa_flow_user *farewell_user(struct aa_line *line,
 					  const struct aa_path *way,
 					  struct farewell *fw)
 {
-	const struct aa_flow *flow = way->flow;
+	struct aa_flow_user **userp = user_of(line, way->flow);
 	const struct le *le;
-	int role, rank;
 
-	for (role=0; role<AA_ROLE_COUNT; role++) {
-		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
-			struct aa_flow_user *user = line->user[role][rank];
+	if (userp) {
+		struct aa_flow_user *user = *userp;
 
-			if (!user || aa_flow_user_flow(user) != flow)
-				continue;
-
-			aa_flow_user_take(user, farewell_flow_handler, fw);
-			line->user[role][rank] = NULL;
-			return user;
-		}
+		aa_flow_user_take(user, farewell_flow_handler, fw);
+		*userp = NULL;
+		return user;
 	}
 
 	for (le = list_head(&line->phone->wayl); le; le = le->next) {
 		const struct farewell *other = le->data;
 
-		if (aa_flow_user_flow(other->user) == flow)
+		if (aa_flow_user_flow(other->user) == way->flow)
 			return mem_ref(other->user);
 	}
 
-	for (role=0; role<AA_ROLE_COUNT; role++) {
-		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
-			struct aa_flow_user *user =
-				way->line->user[role][rank];
+	userp = user_of(way->line, way->flow);
 
-			if (user && aa_flow_user_flow(user) == flow)
-				return mem_ref(user);
-		}
-	}
-
-	return NULL;
+	return userp ? mem_ref(*userp) : NULL;
 }
 
 
@@ -3638,16 +3646,18 @@ static const struct aa_path *detour_of(const struct aa_line *line)
 
 
 /* Without an instance-id nothing has a reg-id, and the CSeq decides */
-static int stray_note(struct aa_stray **strayp, const struct aa_line *line,
-		      const struct aa_path *path, const struct aa_binding *b,
-		      uint64_t until)
+static void stray_note(struct aa_stray **strayp, const struct aa_line *line,
+		       const struct aa_path *path, const struct aa_binding *b,
+		       uint64_t until)
 {
 	if (!aa_flow_kept(path->flow) || !aa_binding_regid(b))
-		return 0;
+		return;
 
-	return aa_stray_add(strayp, &line->phone->strayl,
-			    account_aor(aa_account_prim(line->acc)),
-			    aa_binding_regid(b), path->use, until);
+	if (aa_stray_add(strayp, &line->phone->strayl,
+			 account_aor(aa_account_prim(line->acc)),
+			 aa_binding_regid(b), path->use, until))
+		debug("aastra: line %u: a farewell is not remembered\n",
+		      line->cfg.line);
 }
 
 
@@ -3670,35 +3680,29 @@ static uint64_t stray_until(const struct aa_path *path)
 
 /* What was sent to the servers of a path and was not answered may come there
    when the line is gone */
+static void path_stray_note(const struct aa_path *path)
+{
+	const uint64_t until = path ? stray_until(path) : 0;
+
+	if (until)
+		stray_note(NULL, path->line, path, path->b, until);
+}
+
+
 static void strays_note(const struct aa_line *line)
 {
-	const struct aa_path *pathv[] = {line->cur, line->next, line->second};
 	const struct list *listv[] = {&line->leavel, &line->idlel};
 	const struct le *le;
 	size_t i;
-	int err = 0;
 
-	for (i=0; i<ARRAY_SIZE(pathv); i++) {
-		const struct aa_path *path = pathv[i];
-
-		if (path && stray_until(path))
-			err |= stray_note(NULL, line, path, path->b,
-					  stray_until(path));
-	}
+	path_stray_note(line->cur);
+	path_stray_note(line->next);
+	path_stray_note(line->second);
 
 	for (i=0; i<ARRAY_SIZE(listv); i++) {
-		for (le = list_head(listv[i]); le; le = le->next) {
-			const struct aa_path *path = le->data;
-
-			if (stray_until(path))
-				err |= stray_note(NULL, line, path, path->b,
-						  stray_until(path));
-		}
+		for (le = list_head(listv[i]); le; le = le->next)
+			path_stray_note(le->data);
 	}
-
-	if (err)
-		debug("aastra: line %u: a farewell is not remembered\n",
-		      line->cfg.line);
 }
 
 
@@ -3752,10 +3756,7 @@ static void farewell_send(struct aa_line *line, struct aa_path *path,
 	}
 
 	fw->before = before;
-	if (stray_note(&fw->stray, line, path, fw->b,
-		       fw->sent_at + ASTRAY_MS))
-		debug("aastra: line %u: a farewell is not remembered\n",
-		      line->cfg.line);
+	stray_note(&fw->stray, line, path, fw->b, fw->sent_at + ASTRAY_MS);
 
 	if (fw->stream && fw->user) {
 		fw->conn = *aa_flow_conn(way->flow);

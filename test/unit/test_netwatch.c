@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "timer.h"
 #include "netwatch.h"
+#include "steady.h"
 #include "wallclock.h"
 
 
@@ -46,22 +47,6 @@ static bool possible;
 
 
 /* ---- Tools ------------------------------------------------------------ */
-
-
-uint64_t aa_now_us(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-
-uint64_t aa_now_ms(void)
-{
-	return aa_now_us() / 1000;
-}
 
 
 static void run(const char *fmt, ...)

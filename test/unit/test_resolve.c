@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "timer.h"
 #include "resolve.h"
+#include "steady.h"
 #include "wallclock.h"
 
 
@@ -82,25 +83,6 @@ static struct {
 
 static struct dnsc *dnsc;
 static struct tmr watchdog;
-
-
-/* ---- The clock -------------------------------------------------------- */
-
-
-uint64_t aa_now_us(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-
-uint64_t aa_now_ms(void)
-{
-	return aa_now_us() / 1000;
-}
 
 
 /* ---- The zone --------------------------------------------------------- */
