@@ -20,16 +20,43 @@
 #include "explain.h"
 
 
+/* What was given, without white space around it: scripts leave some */
+static void args_of(struct pl *pl, const void *arg)
+{
+	const struct cmd_arg *carg = arg;
+
+	pl_set_str(pl, carg && carg->prm ? carg->prm : "");
+
+	while (pl->l && strchr(" \t\r\n", pl->p[0]))
+		pl_advance(pl, 1);
+	while (pl->l && strchr(" \t\r\n", pl->p[pl->l - 1]))
+		--pl->l;
+}
+
+
+static bool is_number(const struct pl *pl)
+{
+	size_t i;
+
+	for (i=0; i<pl->l; i++) {
+		if (pl->p[i] < '0' || pl->p[i] > '9')
+			return false;
+	}
+
+	return pl->l > 0 && pl->l <= 6;
+}
+
+
 /* "N", or nothing where that is allowed: 0 */
 static int number_arg(struct re_printf *pf, const void *arg, bool optional,
 		      uint32_t *np)
 {
-	const struct cmd_arg *carg = arg;
-	struct pl num, rest;
+	struct pl num;
 
 	*np = 0;
 
-	if (!carg || !str_isset(carg->prm)) {
+	args_of(&num, arg);
+	if (!num.l) {
 		if (optional)
 			return 0;
 
@@ -37,18 +64,31 @@ static int number_arg(struct re_printf *pf, const void *arg, bool optional,
 		return EINVAL;
 	}
 
-	if (re_regex(carg->prm, strlen(carg->prm), "[ ]*[0-9]+[~]*", NULL,
-		     &num, &rest) || num.p != carg->prm +
-	    strspn(carg->prm, " ") || num.l > 6 ||
-	    rest.l != strspn(rest.p, " ") || !pl_u32(&num)) {
-		(void)re_hprintf(pf, "'%s' is not the number of a line\n",
-				 carg->prm);
+	if (!is_number(&num) || !pl_u32(&num)) {
+		(void)re_hprintf(pf, "'%r' is not the number of a line\n",
+				 &num);
 		return EINVAL;
 	}
 
 	*np = pl_u32(&num);
 
 	return 0;
+}
+
+
+/* Who names a line means that line, and would get all of them */
+static int no_arg(struct re_printf *pf, const void *arg)
+{
+	struct pl pl;
+
+	args_of(&pl, arg);
+	if (!pl.l)
+		return 0;
+
+	(void)re_hprintf(pf, "'%r' is too much: this is for all lines, and"
+			 " nothing follows it\n", &pl);
+
+	return EINVAL;
 }
 
 
@@ -174,21 +214,58 @@ static int cmd_probe(struct re_printf *pf, void *arg)
 }
 
 
-/* "N EVENT [URI]" */
+/* Cut the next word off; false if it is longer than a string of that size */
+static bool next_word(struct pl *rest, char *word, size_t sz)
+{
+	struct pl pl = {rest->p, 0};
+
+	while (pl.l < rest->l && !strchr(" \t\r\n", rest->p[pl.l]))
+		++pl.l;
+
+	pl_advance(rest, (ssize_t)pl.l);
+	while (rest->l && strchr(" \t\r\n", rest->p[0]))
+		pl_advance(rest, 1);
+
+	return pl.l < sz && !pl_strcpy(&pl, word, sz);
+}
+
+
+/* "N EVENT URI" */
 static int subscribe_arg(struct re_printf *pf, const void *arg,
 			 struct aa_line **linep, char *event, size_t evsz,
 			 char *uri, size_t urisz)
 {
-	const struct cmd_arg *carg = arg;
-	const char *prm = carg && carg->prm ? carg->prm : "";
-	struct pl num, ev, rest;
+	char word[8] = "";
+	struct pl num, rest;
+	bool fits;
 
-	if (re_regex(prm, strlen(prm), "[0-9]+[ ]+[^ ]+[ ]*[^ ]*", &num, NULL,
-		     &ev, NULL, &rest) || num.p != prm || num.l > 6 ||
-	    rest.p + rest.l != prm + strlen(prm) ||
-	    pl_strcpy(&ev, event, evsz) || pl_strcpy(&rest, uri, urisz)) {
+	args_of(&rest, arg);
+	fits = next_word(&rest, word, sizeof(word));
+	pl_set_str(&num, word);
+
+	if (!fits || !is_number(&num) || !rest.l) {
 		(void)re_hprintf(pf, "give the number of a line, an event"
 				 " package and whom to watch\n");
+		return EINVAL;
+	}
+
+	fits = next_word(&rest, event, evsz);
+	if (!rest.l && fits) {
+		(void)re_hprintf(pf, "whom to watch? '%s' is the event"
+				 " package\n", event);
+		return EINVAL;
+	}
+
+	if (!next_word(&rest, uri, urisz) || !fits) {
+		(void)re_hprintf(pf, "an event package has up to %zu bytes,"
+				 " and whom to watch up to %zu\n",
+				 evsz - 1, urisz - 1);
+		return EINVAL;
+	}
+
+	if (rest.l) {
+		(void)re_hprintf(pf, "'%r' is too much: it is one event"
+				 " package, and one to watch\n", &rest);
 		return EINVAL;
 	}
 
@@ -273,17 +350,17 @@ static int cmd_config(struct re_printf *pf, void *arg)
 
 static int cmd_reload(struct re_printf *pf, void *arg)
 {
-	(void)arg;
+	const int err = no_arg(pf, arg);
 
-	return aa_lines_reload(pf);
+	return err ? err : aa_lines_reload(pf);
 }
 
 
 static int cmd_metrics(struct re_printf *pf, void *arg)
 {
-	(void)arg;
+	const int err = no_arg(pf, arg);
 
-	return aa_seen_metrics(pf);
+	return err ? err : aa_seen_metrics(pf);
 }
 
 

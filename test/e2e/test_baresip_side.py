@@ -1,6 +1,7 @@
 """What baresip, its commands and whoever listens to its events see of a
 line: one entry with its own AOR, in its place, whatever happens."""
 
+import os
 import re
 import time
 
@@ -253,6 +254,7 @@ def test_a_call_on_one_line_while_both_move(lab, row):
 OPTIONAL = ["aastra_status", "aastra_state", "aastra_history", "aastra_probe",
             "aastra_config"]
 NEEDED = ["aastra_failover", "aastra_failback", "aastra_auto", "aastra_explain"]
+NOTHING = ["aastra_reload", "aastra_metrics"]       # nothing may follow
 BAD = ["0", "2", "x", "1x", "x1", "-1", "+1", "1 2", "1,2", "1.0", "0x1",
        "99999", "18446744073709551617", "one", "%s%n", "1;", "1\"",
        "x" * 900]
@@ -281,19 +283,30 @@ def test_bad_arguments(lab):
                 assert "line 2" in text
             elif arg and len(arg) < 30:
                 assert arg.split()[0] in text, (command, arg, text)
+
+    # "reload line 1" is not "reload": nothing is read
+    with open(os.path.join(w.phone.dir, "config"), "a") as f:
+        f.write("sip_line1_registration_period 1800\n")
+    for command in NOTHING:
+        for arg in ("1", "x", " all "):
+            answer = w.phone.ctrl.call(command, arg)
+            assert answer["ok"] is False, (command, arg, answer)
+            assert arg.strip() in answer["data"]
     assert stable(w.phone.state()) == before
     lab.wire.settle()
     assert not lab.wire.find(after=t)
 
     # good ones, in every form that a person may type
     for command in OPTIONAL:
-        for arg in (None, "1", " 1", "1 "):
+        for arg in (None, "1", " 1", "1 ", "1\n", "\t1\r\n", "\n"):
             answer = w.phone.ctrl.call(command, arg)
             assert answer["ok"] is True, (command, arg, answer)
             assert answer["data"].strip()
     for arg in ("1", " 1", "1 ", "01"):
         assert w.phone.ctrl.call("aastra_auto", arg)["ok"] is True
     assert w.phone.state()["lines"][0]["mode"] == "auto"
+    assert w.phone.ctrl.call("aastra_metrics", " \n")["ok"] is True
+    assert "1 line changed" in w.phone.ctrl.call("aastra_reload", "")["data"]
 
 
 def test_no_backup_to_go_to(lab):

@@ -309,11 +309,19 @@ def test_commands(lab):
                 "aastra_subscribe 1 dialog 200", "aastra_subscribe 1 dialog <",
                 "aastra_subscribe 1 dia;log 201",
                 "aastra_subscribe 1 dialog 201 202",
+                "aastra_subscribe 1 dialog", "aastra_subscribe 1 dialog ",
+                "aastra_subscribe 1 %s 201" % ("d" * 64),
+                "aastra_subscribe 1 dialog " + "2" * 256,
+                "aastra_unsubscribe 1 presence",
                 "aastra_unsubscribe 1 dialog 202",
                 "aastra_unsubscribe 9 dialog 200"):
         with pytest.raises(RuntimeError):
             phone.cmd(bad)
     assert len(phone.state(1)["subscriptions"]) == 2
+    # white space around it, and named as aastra_state names it
+    phone.cmd("aastra_subscribe \t1  dialog 203 \r\n")
+    shown = phone.state(1)["subscriptions"][-1]["uri"]
+    phone.cmd("aastra_unsubscribe 1 dialog %s\n" % shown)
     phone.cmd("aastra_unsubscribe 1 dialog 200")
     lab.wire.wait_sip("SUBSCRIBE", request=True, src="phone", after=before,
                       expires=0)
