@@ -3984,6 +3984,11 @@ int aa_line_replace(struct aa_line **linep, struct aa_line *old,
 	if (same_servers(cfg, &old->cfg))
 		place_keep(line, old);
 
+	/* what was sent before the start has not come any sooner */
+	line->wary_at    = old->wary_at;
+	line->wary_gap   = old->wary_gap;
+	line->wary_until = old->wary_until;
+
 	old->ended = true;
 	aa_tmr_cancel(&old->tmr);
 	aa_tmr_cancel(&old->tmr_now);

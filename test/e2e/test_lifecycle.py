@@ -395,11 +395,14 @@ def test_unloaded_while_it_registers(lab, transport):
     held("End", "unloaded while it registers", bindings_left=0)
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_late_register(lab, transport):
+@pytest.mark.parametrize("transport, reload", [
+    ("tcp", False), ("udp", False), ("tcp", True)], ids=[
+        "tcp", "udp", "reload"])
+def test_late_register(lab, transport, reload):
     """baresip ends while a REGISTER waits for its answer, which lies in a proxy,
     and begins again. When that arrives, the registrar forgets the binding of
-    now: it is there again soon, and not after half an hour."""
+    now: it is there again soon, and not after half an hour. Also where the
+    settings have changed since the start."""
     reg = Forgetful()
     reg.silent = True
     phone, _ = phone_of(lab, [reg, reg], transport)
@@ -409,6 +412,11 @@ def test_late_register(lab, transport):
     reg.silent = False
     phone.start()
     lab.until(lambda: service(phone) == "primary", 8, "registered")
+    if reload:
+        phone.config.append("sip_registration_period 1800")
+        phone.write_config()
+        phone.cmd("aastra_reload")
+        lab.until(lambda: phone.state(1)["expires"] == 1800, 8, "reloaded")
     lab.until(lambda: reg.table, 8, "a binding")
     reg.table.clear()
     lab.until(lambda: reg.table, 10, "it is there again")
