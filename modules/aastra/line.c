@@ -1040,6 +1040,30 @@ static bool regid_free(const struct aa_line *line, unsigned regid)
 }
 
 
+/* What somebody else has said farewell to may be removed under this reg-id */
+static bool regid_astray(const struct aa_line *line, unsigned regid)
+{
+	const struct account *acc = aa_account_prim(line->acc);
+	const struct le *le;
+
+	for (le = list_head(&line->phone->strayl); le; le = le->next) {
+		const struct aa_stray *s = le->data;
+
+		if (s->regid == regid &&
+		    aa_stray_is(s, &account_luri(acc)->user))
+			return true;
+	}
+
+	return false;
+}
+
+
+static bool regid_usable(const struct aa_line *line, unsigned regid)
+{
+	return regid_free(line, regid) && !regid_astray(line, regid);
+}
+
+
 /*
  * Each path has a reg-id of its own (RFC 5626 4.2): 1 for the primary, 2 for
  * the backup, and 3 and 4 where proxy and registrar differ in rank; 4 more
@@ -1058,7 +1082,7 @@ static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 	unsigned kind = 1 + backup, regid = 0, i;
 
 	if (line->warm_regid && same_use(use, line->warm) &&
-	    regid_free(line, line->warm_regid))
+	    regid_usable(line, line->warm_regid))
 		return line->warm_regid;
 
 	if (line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
@@ -1068,7 +1092,7 @@ static unsigned regid_of(const struct aa_line *line, const enum aa_rank *use)
 	for (i=0; i<EPOCHS; i++) {
 		regid = REGIDS * ((OLDER_MAX * line->epoch + older + i) %
 				  EPOCHS) + kind;
-		if (regid_free(line, regid))
+		if (regid_usable(line, regid))
 			break;
 	}
 
@@ -1601,29 +1625,46 @@ static bool has_servers(const struct aa_line *line, const enum aa_rank *use)
 
 /*
  * What an earlier life of the line has said farewell to, and got no answer: it
- * is said again, and until then nothing is registered under that reg-id.
+ * is said again.
  */
-static void strays_take(struct aa_line *line)
+static bool stray_leave(struct aa_line *line, const struct aa_stray *s)
 {
 	const char *aor = account_aor(aa_account_prim(line->acc));
-	struct aa_stray *s;
+	struct aa_path *path;
 
-	while ((s = aa_stray_take(&line->phone->strayl, aor))) {
-		struct aa_path *path;
+	if (!line->cfg.outbound || 0 != strcmp(s->aor, aor) ||
+	    !regid_free(line, s->regid) || !has_servers(line, s->use) ||
+	    path_alloc(&path, line, s->use, s->regid))
+		return false;
 
-		if (line->cfg.outbound && regid_free(line, s->regid) &&
-		    has_servers(line, s->use) &&
-		    !path_alloc(&path, line, s->use, s->regid)) {
-			path->wants        = false;
-			path->owed         = true;
-			path->astray_until = s->until;
-			list_append(&line->leavel, &path->le, path);
-		}
+	path->wants        = false;
+	path->owed         = true;
+	path->astray_until = s->until;
+	list_append(&line->leavel, &path->le, path);
+
+	return true;
+}
+
+
+/* What this line cannot say stays where it is: nothing is registered under that
+   reg-id as long as it may arrive, see regid_astray() */
+static void strays_take(struct aa_line *line)
+{
+	const struct account *acc = aa_account_prim(line->acc);
+	struct le *le = list_head(&line->phone->strayl);
+
+	while (le) {
+		struct aa_stray *s = le->data;
+
+		le = le->next;
+		if (!aa_stray_is(s, &account_luri(acc)->user))
+			continue;
 
 		line->wary_gap   = WARY_MS;
 		line->wary_at    = aa_now_ms() + WARY_MS;
 		line->wary_until = MAX(line->wary_until, s->until);
-		mem_deref(s);
+		if (stray_leave(line, s))
+			aa_stray_drop(s);
 	}
 }
 

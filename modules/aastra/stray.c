@@ -40,6 +40,53 @@ static void destructor(void *arg)
 }
 
 
+/* Those that are over */
+static void prune(struct list *strayl)
+{
+	const uint64_t now = aa_now_ms();
+	struct le *le = list_head(strayl);
+
+	while (le) {
+		struct aa_stray *s = le->data;
+
+		le = le->next;
+		if (s->until <= now)
+			aa_stray_drop(s);
+	}
+}
+
+
+static int stray_alloc(struct aa_stray **sp, const char *aor)
+{
+	struct aa_stray *s = mem_zalloc(sizeof(*s), destructor);
+	struct uri uri;
+	struct pl pl;
+	int err;
+
+	if (!s)
+		return ENOMEM;
+
+	err = str_dup(&s->aor, aor);
+	if (err)
+		goto out;
+
+	pl_set_str(&pl, s->aor);
+	err = uri_decode(&uri, &pl);
+	if (err)
+		goto out;
+
+	s->user = uri.user;
+
+ out:
+	if (err)
+		mem_deref(s);
+	else
+		*sp = s;
+
+	return err;
+}
+
+
 /**
  * Note a farewell that is under way
  *
@@ -64,6 +111,8 @@ int aa_stray_add(struct aa_stray **strayp, struct list *strayl,
 	if (!strayl || !str_isset(aor) || !regid || !use)
 		return EINVAL;
 
+	prune(strayl);
+
 	for (le = list_head(strayl); le; le = le->next) {
 		struct aa_stray *other = le->data;
 
@@ -78,15 +127,9 @@ int aa_stray_add(struct aa_stray **strayp, struct list *strayl,
 		if (list_count(strayl) >= STRAYS_MAX)
 			return EOVERFLOW;
 
-		s = mem_zalloc(sizeof(*s), destructor);
-		if (!s)
-			return ENOMEM;
-
-		err = str_dup(&s->aor, aor);
-		if (err) {
-			mem_deref(s);
+		err = stray_alloc(&s, aor);
+		if (err)
 			return err;
-		}
 
 		s->regid = regid;
 		memcpy(s->use, use, sizeof(s->use));
@@ -113,7 +156,19 @@ void aa_stray_answered(struct aa_stray *s, uint64_t before)
 		return;
 
 	s->until = before;
-	if (before > aa_now_ms())
+	if (before <= aa_now_ms())
+		aa_stray_drop(s);
+}
+
+
+/**
+ * Nobody has to know of a farewell any more
+ *
+ * @param s Note, in a list
+ */
+void aa_stray_drop(struct aa_stray *s)
+{
+	if (!s || !s->le.list)
 		return;
 
 	list_unlink(&s->le);
@@ -122,33 +177,20 @@ void aa_stray_answered(struct aa_stray *s, uint64_t before)
 
 
 /**
- * Take what a line has to know of those that had its place before
+ * Does a farewell count for what a user registers now?
  *
- * @param strayl List
- * @param aor    AOR of the line
+ * Whatever the domain was: the phone's instance-id is the same for all of its
+ * lines, and a registrar may look at no more than the user.
  *
- * @return A farewell that may arrive still, to be dereferenced; or NULL
+ * @param s    Note
+ * @param user User
+ *
+ * @return true if it is that user's, and may arrive still
  */
-struct aa_stray *aa_stray_take(struct list *strayl, const char *aor)
+bool aa_stray_is(const struct aa_stray *s, const struct pl *user)
 {
-	struct le *le = list_head(strayl);
-
-	while (le) {
-		struct aa_stray *s = le->data;
-		const bool over = s->until <= aa_now_ms();
-
-		le = le->next;
-		if (!over && 0 != str_cmp(s->aor, aor))
-			continue;
-
-		list_unlink(&s->le);
-		if (!over)
-			return s;
-
-		mem_deref(s);
-	}
-
-	return NULL;
+	return s && user && s->until > aa_now_ms() &&
+		0 == pl_cmp(&s->user, user);
 }
 
 
@@ -197,8 +239,7 @@ int aa_stray_save(struct list *strayl, const char *path)
 	if (!strayl || !str_isset(path))
 		return EINVAL;
 
-	/* those that are over, too */
-	mem_deref(aa_stray_take(strayl, NULL));
+	prune(strayl);
 
 	if (!list_isempty(strayl))
 		return aa_replace_file(path, true, stray_print, strayl);

@@ -10,6 +10,7 @@
 struct aa_stray {
 	struct le le;
 	char *aor;              /**< the line's                             */
+	struct pl user;         /**< of that                                */
 	unsigned regid;         /**< what it removes (RFC 5626 4.2)         */
 	enum aa_rank use[AA_ROLE_COUNT]; /**< the servers it was for        */
 	uint64_t until;         /**< may arrive till then, aa_now_ms()      */
@@ -20,7 +21,8 @@ int  aa_stray_add(struct aa_stray **strayp, struct list *strayl,
 		  const char *aor, unsigned regid,
 		  const enum aa_rank *use, uint64_t until);
 void aa_stray_answered(struct aa_stray *s, uint64_t before);
-struct aa_stray *aa_stray_take(struct list *strayl, const char *aor);
+void aa_stray_drop(struct aa_stray *s);
+bool aa_stray_is(const struct aa_stray *s, const struct pl *user);
 int  aa_stray_save(struct list *strayl, const char *path);
 void aa_stray_load(struct list *strayl, const char *path);
 

@@ -75,6 +75,21 @@ static void add(const char *who, unsigned regid, uint64_t until)
 }
 
 
+static struct aa_stray *first(const char *who)
+{
+	struct le *le;
+	struct pl pl;
+
+	pl_set_str(&pl, who);
+	for (le = t.l.head; le; le = le->next) {
+		if (aa_stray_is(le->data, &pl))
+			return le->data;
+	}
+
+	return NULL;
+}
+
+
 /* The phone is switched off for a while, and its host's clock begins anew */
 static void restart(uint64_t ms)
 {
@@ -96,17 +111,18 @@ static void test_over_a_restart(void **state)
 	add(aor, 2, t.now + 1000);
 	restart(3000);
 
-	assert_null(aa_stray_take(&t.l, "sip:100@pbx.example.co"));
-	s = aa_stray_take(&t.l, aor);
+	assert_null(first("10"));
+	assert_null(first("1000"));
+	s = first("100");
 	assert_non_null(s);
 	assert_string_equal(s->aor, aor);
 	assert_int_equal(s->regid, 5);
 	assert_memory_equal(s->use, backup, sizeof(backup));
 	assert_int_equal(s->until, t.now + 29000);
-	mem_deref(s);
 
-	/* each is told once, and what is over not at all */
-	assert_null(aa_stray_take(&t.l, aor));
+	/* what was over by then is not there */
+	aa_stray_drop(s);
+	assert_null(first("100"));
 	assert_int_equal(list_count(&t.l), 1);
 
 	/* where there is nothing to remember, there is no file */
@@ -138,10 +154,33 @@ static void test_answered(void **state)
 
 	/* answered when somebody has taken it, or all is over */
 	assert_int_equal(aa_stray_add(&s, &t.l, aor, 1, backup, 5000), 0);
-	mem_deref(aa_stray_take(&t.l, aor));
+	aa_stray_drop(first("100"));
 	aa_stray_answered(s, 0);
+	aa_stray_drop(s);
 	mem_deref(s);
 	aa_stray_answered(NULL, 0);
+	aa_stray_drop(NULL);
+}
+
+
+/* It counts for whoever has the user's name, and until it is over */
+static void test_whose(void **state)
+{
+	(void)state;
+
+	add(aor, 1, 5000);
+	add("sip:100@other.example.com:5080;transport=tcp", 2, 4000);
+	add("sip:101@pbx.example.com", 1, 3000);
+	assert_int_equal(first("100")->regid, 1);
+	t.now = 3000;
+	assert_null(first("101"));
+
+	/* nobody has taken it: it does not stay for ever */
+	add(aor, 9, 6000);
+	assert_int_equal(list_count(&t.l), 3);
+	t.now = 5000;
+	assert_int_equal(first("100")->regid, 9);
+	assert_false(aa_stray_is(NULL, NULL));
 }
 
 
@@ -161,6 +200,7 @@ static void test_rubbish(void **state)
 		"# aastra.so: farewells not answered, version 1\n";
 	static const char *const rowv[] = {
 		"", "\n", "x", "sip:a@b 1 2 1 2",
+		"sip 1 2 1 2 1795364729724\n",          /* no URI           */
 		"sip:a@b 0 2 1 2 1795364729724\n",      /* no reg-id        */
 		"sip:a@b 257 2 1 2 1795364729724\n",
 		"sip:a@b 1 9 1 2 1795364729724\n",      /* no such rank     */
@@ -227,6 +267,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_answered, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_whose, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rubbish, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
