@@ -878,25 +878,30 @@ void aa_binding_halt(struct aa_binding *b)
  * are used, so that most servers take it at the first try.
  *
  * @param b Binding
+ *
+ * @return 0 if it was sent, ENOENT if there is nothing to be removed,
+ *         otherwise errorcode
  */
-void aa_binding_farewell(struct aa_binding *b)
+int aa_binding_farewell(struct aa_binding *b)
 {
 	char regid[16];
 	struct uri hop;
 	struct pl pl;
+	int err;
 
 	if (!b || !b->sent || !b->contact)
-		return;
+		return ENOENT;
 
 	aa_binding_halt(b);
 	(void)re_snprintf(regid, sizeof(regid), "%u", b->regid);
 
 	pl_set_str(&pl, b->hop ? b->hop : b->registrar);
-	if (uri_decode(&hop, &pl))
-		return;
+	err = uri_decode(&hop, &pl);
+	if (err)
+		return err;
 
 	++b->cseq;
-	(void)sip_requestf(NULL, b->sip, true, "REGISTER", b->registrar, &hop,
+	err = sip_requestf(NULL, b->sip, true, "REGISTER", b->registrar, &hop,
 			   b->auth, NULL, NULL, NULL,
 			   "%H"
 			   "Contact: <%s>;expires=0%s%s%s%s\r\n"
@@ -909,6 +914,8 @@ void aa_binding_farewell(struct aa_binding *b)
 	b->ok   = false;
 	b->sent = false;
 	b->told = false;
+
+	return err;
 }
 
 

@@ -81,7 +81,7 @@ void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 			  aa_binding_h *h, void *arg);
 void aa_binding_conn_set(struct aa_binding *b, struct aa_conn *conn);
 void aa_binding_halt(struct aa_binding *b);
-void aa_binding_farewell(struct aa_binding *b);
+int  aa_binding_farewell(struct aa_binding *b);
 
 bool aa_binding_live(const struct aa_binding *b);
 bool aa_binding_maybe(const struct aa_binding *b);

@@ -4070,7 +4070,11 @@ void aa_line_end(struct aa_line *line, const struct ua *dying)
 }
 
 
-/* The same, for a module that is unloaded: nobody waits for an answer */
+/*
+ * The same, for a module that is unloaded: nobody waits for an answer, and libre
+ * goes on saying it until there is one.  It may arrive when the module has been
+ * loaded again.
+ */
 static void farewell_drop(struct aa_path *path, const struct aa_path *detour)
 {
 	const struct aa_path *way = farewell_way(path, detour);
@@ -4080,8 +4084,12 @@ static void farewell_drop(struct aa_path *path, const struct aa_path *detour)
 		return;
 
 	aa_binding_halt(path->b);
-	if (!hop_over(way->line, path->b, way))
-		aa_binding_farewell(path->b);
+	if (hop_over(way->line, path->b, way) ||
+	    aa_binding_farewell(path->b))
+		return;
+
+	stray_note(NULL, path->line, path, path->b,
+		   aa_now_ms() + ASTRAY_MS);
 }
 
 

@@ -782,7 +782,9 @@ def test_rmmod_and_insmod(lab, row, stage):
     w.wait_on("primary")
     w.wait_alone("primary")
     shows(w, [(True, w.aor("primary"), "OK")])
-    assert w.bindings()[0]["reg_id"] == 1
+    # nobody waited for the answer to the farewell: it may come late, so that
+    # another one of the primary's is used
+    assert w.bindings()[0]["reg_id"] in (1, 5)
     w.call_out("dial 200", "primary").end()
     w.call_in("primary").end()
     assert w.phone.exit() == 0

@@ -309,11 +309,12 @@ def test_crash_on_a_later_reg_id(lab):
               "one binding, the new one")
 
 
-@pytest.mark.parametrize("how", ["restart", "uadel"])
+@pytest.mark.parametrize("how", ["restart", "uadel", "rmmod"])
 def test_late_farewell(lab, how):
-    """The registrar is away for a moment, and somebody restarts the phone, or
-    makes the account anew: the farewell of before lies in the edge proxy, and
-    arrives after the registrar has the new binding. That one stays."""
+    """The registrar is away for a moment, and somebody restarts the phone,
+    makes the account anew, or loads the module again: the farewell of before
+    lies in the edge proxy, and arrives after the registrar has the new binding.
+    That one stays."""
     w = World(lab, "E3", "tcp", far=False, registrar={"FR_TIMER": 8000},
               defines={"FR_TIMER": 8000}, config=[
                   "sip_line2_backup_outbound_proxy " + lab.backup.ip])
@@ -325,6 +326,9 @@ def test_late_farewell(lab, how):
         w.phone.exit()
         w.phone.ctrl.close()
         w.phone.start()
+    elif how == "rmmod":
+        w.phone.cmd("rmmod aastra")
+        w.phone.cmd("insmod aastra")
     else:
         w.phone.cmd("uadel " + w.aor("primary"))
         lab.wire.wait(lambda: lab.wire.sip(

@@ -2620,23 +2620,28 @@ static void nobody_waits(const struct resp *r, void *arg)
 }
 
 
-void aa_binding_farewell(struct aa_binding *b)
+int aa_binding_farewell(struct aa_binding *b)
 {
+	int err;
+
 	if (!b || !b->sent)
-		return;
+		return ENOENT;
 
 	aa_binding_halt(b);
 	b->leaving = true;
-	(void)binding_request(b);
+	err = binding_request(b);
 
 	/* libre's own from now on */
 	if (b->req) {
+		tmr_start(&b->req->tmr_end, TIMER_F, end_handler, b->req);
 		b->req->reqp = NULL;
 		b->req->h    = nobody_waits;
 		b->req       = NULL;
 	}
 	b->ok   = false;
 	b->sent = false;
+
+	return err;
 }
 
 
@@ -4336,13 +4341,14 @@ static void lines_end(bool release)
 }
 
 
-/* As long as baresip's exit waits */
-static void lines_go(void)
+/* As long as baresip's exit waits; nobody waits when the module is unloaded */
+static void lines_go(bool release)
 {
 	unsigned i;
 
-	lines_end(false);
-	clock_run(vclock.now + 1500);
+	lines_end(release);
+	if (!release)
+		clock_run(vclock.now + 1500);
 
 	for (i=0; i<LINES; i++) {
 		const unsigned boot = w.watchv[i].boot + 1;
@@ -4353,9 +4359,9 @@ static void lines_go(void)
 }
 
 
-/* The phone loses power, or baresip is restarted, and comes back with what
-   warm.c and stray.c remember */
-static void reboot(bool orderly)
+/* The phone loses power, or baresip is restarted, or the module is unloaded and
+   loaded, and comes back with what warm.c and stray.c remember */
+static void reboot(bool orderly, bool release)
 {
 	enum aa_rank usev[LINES][AA_ROLE_COUNT];
 	unsigned regidv[LINES];
@@ -4386,19 +4392,20 @@ static void reboot(bool orderly)
 	}
 
 	if (orderly)
-		lines_go();
+		lines_go(release);
 	else
 		list_flush(&w.phone.strayl);
 
 	list_flush(&w.phone.farewelll);
-	list_flush(&w.reql);
+	if (!release)
+		list_flush(&w.reql);
 	memset(w.partingv, 0, sizeof(w.partingv));
 
 	/* it takes longer than a request on its way does */
 	if (w.set.overtake)
 		list_flush(&w.airl);
 
-	for (i=0; i<HOSTS; i++) {
+	for (i=0; i<HOSTS && !release; i++) {
 		struct conn *c = &w.hostv[i].conn;
 
 		tmr_cancel(&c->tmr);
@@ -4464,7 +4471,7 @@ enum what {
 	REBOOT,
 	RELOAD,                 /* other settings                           */
 	LINE,                   /* its account is removed, or added         */
-	AGAIN,                  /* baresip is restarted                     */
+	AGAIN,                  /* baresip is restarted, or the module is   */
 	SETTLE,
 	WHATS
 };
@@ -4547,6 +4554,10 @@ static void action_random(struct action *a, const struct setup *s)
 	case SUSPECT:
 	case LINE:
 		a->arg = rnd(PLAN, s->lines);
+		break;
+
+	case AGAIN:
+		a->arg2 = rnd(PLAN, 2);
 		break;
 
 	case RELOAD:
@@ -4837,11 +4848,11 @@ static void act(const struct action *a)
 		break;
 
 	case REBOOT:
-		reboot(false);
+		reboot(false, false);
 		break;
 
 	case AGAIN:
-		reboot(true);
+		reboot(true, a->arg2);
 		break;
 
 	case RELOAD:
@@ -5551,6 +5562,34 @@ static void test_stories(void **state)
 		{WAIT, 0, 0, 1000}, {MODE, 0, AA_MODE_BACKUP, 20},
 		{LINK, 0, 0, 0}, {LINE, 0, 0, 3000}
 	};
+	/* the first farewell is late, libre says it again, and the module has
+	   been unloaded and loaded by then */
+	static const struct setup unloaded = {
+		.topo = &topologyv[3], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.strict = true, .overtake = true, .lines = 1, .keepalive = 3,
+		.transaction = 500, .base = 1, .max = 60, .successes = 1,
+		.period = 60, .renewal = 15, .retry = 30
+	};
+	static const struct action unloadedv[] = {
+		{WAIT, 0, 0, 1000}, {AGAIN, 0, 1, 3000}
+	};
+
+	/* the farewell of settings with another domain is under way when
+	   baresip is restarted: it counts for whoever has the user's name */
+	static const struct setup domain = {
+		.topo = &topologyv[3], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.shared = true, .user_only = true, .strict = true,
+		.standby = 2, .lines = 1, .keepalive = 1,
+		.transaction = 4000, .base = 10, .max = 10, .successes = 1,
+		.period = 600, .renewal = 5, .retry = 30
+	};
+	static const struct action domainv[] = {
+		{WAIT, 0, 0, 1000}, {HOST, 1, HANGS, 0},
+		{RELOAD, 41, 174, 0}, {AGAIN, 0, 0, 5000},
+		{HOST, 1, WORKS, 1000}
+	};
 	const struct {
 		const struct setup *s;
 		const struct action *v;
@@ -5574,7 +5613,9 @@ static void test_stories(void **state)
 		{&overtaken, overtakenv, ARRAY_SIZE(overtakenv), 13},
 		{&stale, stalev, ARRAY_SIZE(stalev), 0},
 		{&added, addedv, ARRAY_SIZE(addedv), 9},
-		{&unsent, unsentv, ARRAY_SIZE(unsentv), 3}
+		{&unsent, unsentv, ARRAY_SIZE(unsentv), 3},
+		{&unloaded, unloadedv, ARRAY_SIZE(unloadedv), 0},
+		{&domain, domainv, ARRAY_SIZE(domainv), 0}
 	};
 	size_t i;
 	(void)state;
