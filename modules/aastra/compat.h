@@ -114,8 +114,9 @@ void aa_compat_wake_close(struct aa_wake *wake);
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
 void aa_compat_request_end(struct sip_request *req, struct mbuf *mb);
 int  aa_compat_tcp_fd(const struct tcp_conn *tc);
-int  aa_compat_tls_peer(struct sa *peer, const void *tc, const void *ssl,
-			const void *out, const void *in);
+int  aa_compat_tcp_peer(const struct tcp_conn *tc, struct sa *peer);
+const struct tcp_conn *aa_compat_tls_tcp(const void *tc, const void *ssl,
+					 const void *out, const void *in);
 void aa_compat_contact_addr(struct sa *addr, struct sip *sip,
 			    enum sip_transp tp, const struct sa *src,
 			    const struct sa *dst);

@@ -3,6 +3,7 @@
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -272,7 +273,7 @@ static bool is_end(int fd, int (*namef)(int, struct sockaddr *, socklen_t *),
  * Later versions of libre keep it to themselves; there it is the socket with
  * the same addresses at both ends.
  *
- * @param tc TCP connection
+ * @param tc TCP connection, may be NULL
  *
  * @return Descriptor, -1 if not found
  */
@@ -294,36 +295,59 @@ int aa_compat_tcp_fd(const struct tcp_conn *tc)
 
 	return -1;
 #else
-	return tcp_conn_fd(tc);
+	return tc ? tcp_conn_fd(tc) : -1;
 #endif
 }
 
 
 /**
- * Where a TLS connection of libre leads to
+ * Where a TCP connection leads to
+ *
+ * Of one that is still being opened libre 1.x and 2.x would complain on the
+ * terminal.
+ *
+ * @param tc   TCP connection
+ * @param peer Set to the address of the other end
+ *
+ * @return 0 if success, ENOTCONN while it is being opened, otherwise errorcode
+ */
+int aa_compat_tcp_peer(const struct tcp_conn *tc, struct sa *peer)
+{
+#if AASTRA_RE_VERSION >= 30000
+	return tcp_conn_peer_get(tc, peer);
+#else
+	sa_init(peer, AF_UNSPEC);
+	peer->len = sizeof(peer->u);
+
+	return getpeername(tcp_conn_fd(tc), &peer->u.sa, &peer->len) ? errno
+		: 0;
+#endif
+}
+
+
+/**
+ * The TCP connection that a TLS connection of libre runs over
  *
  * libre keeps that to itself, but hangs the connection on what OpenSSL writes
  * to.  In every known version it begins with the SSL object, and what it writes
  * to and reads from, a helper, and the TCP connection follow one another.
  *
- * @param peer Set to the address of the other end
  * @param tc   What hangs there, may be NULL
  * @param ssl  SSL object
  * @param out  What it writes to
  * @param in   What it reads from
  *
- * @return 0 if success, ENOTSUP if it does not look like that, otherwise
- *         errorcode
+ * @return TCP connection, NULL if it does not look like that
  */
-int aa_compat_tls_peer(struct sa *peer, const void *tc, const void *ssl,
-		       const void *out, const void *in)
+const struct tcp_conn *aa_compat_tls_tcp(const void *tc, const void *ssl,
+					 const void *out, const void *in)
 {
 	enum {FIRST = 2, LAST = 5, TCP = 3};
 	const void *const *wordv = tc;
 	size_t i;
 
 	if (!wordv || wordv[0] != ssl)
-		return ENOTSUP;
+		return NULL;
 
 	for (i=FIRST; i<=LAST; i++) {
 		if (wordv[i] == out)
@@ -331,9 +355,9 @@ int aa_compat_tls_peer(struct sa *peer, const void *tc, const void *ssl,
 	}
 
 	if (i > LAST || wordv[i + 1] != in)
-		return ENOTSUP;
+		return NULL;
 
-	return tcp_conn_peer_get(wordv[i + TCP], peer);
+	return wordv[i + TCP];
 }
 
 

@@ -246,9 +246,25 @@ static int target_use(struct aa_flow *flow, size_t ix)
 }
 
 
+/*
+ * Whoever is connected from a server's address, or to it, from before that was
+ * known has shown nothing.  His connection is closed, and libre needs a moment
+ * to take notice.
+ */
+static bool shut_strangers(struct aa_flow *flow)
+{
+	flow->shut = flow->tp == SIP_TRANSP_TLS && !flow->via &&
+		aa_tlsguard_shut(&flow->dst);
+
+	return flow->shut;
+}
+
+
 /* All addresses of a name are tried before it counts as failed */
 static bool next_target(struct aa_flow *flow)
 {
+	int err;
+
 	if (flow->targets.n < 2)
 		return false;
 
@@ -257,7 +273,13 @@ static bool next_target(struct aa_flow *flow)
 		return false;
 	}
 
-	return 0 == target_use(flow, (flow->target + 1) % flow->targets.n);
+	err = target_use(flow, (flow->target + 1) % flow->targets.n);
+	if (err)
+		return false;
+
+	(void)shut_strangers(flow);
+
+	return true;
 }
 
 
@@ -301,7 +323,8 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 	str_ncpy(flow->reason, reason, sizeof(flow->reason));
 
 	if ((flow->keep || flow->state != AA_FLOW_DOWN) && next_target(flow)) {
-		aa_tmr_start(&flow->tmr, 0, probe_handler, flow);
+		aa_tmr_start(&flow->tmr, flow->shut ? SHUT_WAIT_MS : 0,
+			     probe_handler, flow);
 		if (flow->state == AA_FLOW_UP)
 			state_set(flow, AA_FLOW_CONNECTING);
 		notify(flow);
@@ -828,9 +851,7 @@ static void check_address(struct aa_flow *flow)
 /* The addresses are known, or as good as they will get */
 static void resolved(struct aa_flow *flow)
 {
-	flow->shut = flow->tp == SIP_TRANSP_TLS && !flow->via &&
-		aa_tlsguard_shut(&flow->dst);
-	if (flow->shut) {
+	if (shut_strangers(flow)) {
 		aa_tmr_start(&flow->tmr, SHUT_WAIT_MS, probe_handler, flow);
 		return;
 	}
@@ -1400,7 +1421,7 @@ void aa_flow_reset(struct aa_flow *flow)
 
 /**
  * Is the address of a flow known, so that requests can be sent over it?  Not
- * while a connection ends that was opened before servers were verified.
+ * while a connection ends that leads there and was not verified.
  *
  * @param flow Flow, may be NULL
  *

@@ -20,9 +20,17 @@
  * shown its certificate, and the other end of the connection tells which server
  * it should be.  What leads to none of the lines' servers is left alone.
  *
- * Until the module has opened the first one, that context is not known, and
- * nobody was verified: what is connected by then is not used (a module that is
- * loaded when the accounts have registered already).
+ * What was connected before the module was loaded, and before an address was
+ * known to be a server's, was not verified, and is closed before a request goes
+ * there.
+ *
+ * libre finds the connection to a server by nothing but the address of its
+ * other end.  So one that somebody else has opened to the phone, from the
+ * server's address and port, would be used for it as well (RFC 5923 calls that
+ * an alias, and allows it for who has shown who he is).  Whoever connects from
+ * there is asked for his certificate, and has to be that server; he is looked
+ * at when the event loop has called everybody, for libre reads nothing from a
+ * new connection before that.
  *
  * Copyright (C) 2026 The baresip-aastra authors
  */
@@ -39,6 +47,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <re.h>
+#include "aastra_baresip.h"
 #include "compat.h"
 #include "tlsguard.h"
 
@@ -57,12 +66,18 @@ struct peer {
 	SSL_SESSION *session;   /* the next one can go on with, or NULL     */
 };
 
-/* A connection whose server is verified; it is with its SSL, as extra data */
+/* A connection, made since servers are verified; it is with its SSL, as extra
+   data */
 struct conn {
 	struct le le;
 	SSL *ssl;
-	char *host;
+	char *host;             /* server that we have opened it to, or NULL */
 	bool refused;           /* nobody is let in                         */
+	bool looked;            /* at who it is                             */
+	bool guarded;           /* who it leads to has shown who he is, or
+				   has to before anything is sent           */
+	bool shown;             /* a certificate that nobody has verified   */
+	struct sa shut;         /* where it led to, when it was closed      */
 };
 
 /* A TCP connection of before anybody was verified; its inode tells whether the
@@ -87,7 +102,10 @@ static struct {
 	STACK_OF(X509) *chain;  /* from it up to an authority               */
 	struct list peers;      /* the one used last is the last            */
 	struct list connl;      /* those that are not closed yet            */
-	struct list formerl;    /* those of before the context was known    */
+	struct list formerl;    /* those of before                          */
+	struct aa_wake wake;    /* somebody has connected                   */
+	bool lost;              /* ... and there was no memory to note that */
+	bool told;              /* that a server connects to the phone      */
 	char error[160];        /* of the latest handshake that was refused */
 	char error_host[256];
 } guard = {.index = -1, .peers = LIST_INIT, .connl = LIST_INIT,
@@ -121,48 +139,52 @@ static void former_destructor(void *arg)
 }
 
 
-/* The inode of a TCP connection that is open, or is being opened, and where it
-   leads to; 0 if it is none */
-static ino_t conn_inode(int fd, struct sa *peer)
+static bool is_tcp(int fd)
 {
 	struct tcp_info ti;
 	socklen_t len = sizeof(ti);
-	struct stat st;
 
-	sa_init(peer, AF_UNSPEC);
-	peer->len = sizeof(peer->u);
-
-	if (getpeername(fd, &peer->u.sa, &peer->len) || fstat(fd, &st) ||
-	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) ||
-	    (ti.tcpi_state != TCP_ESTABLISHED &&
-	     ti.tcpi_state != TCP_SYN_SENT))
-		return 0;
-
-	return st.st_ino;
+	return 0 == getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) &&
+		(ti.tcpi_state == TCP_ESTABLISHED ||
+		 ti.tcpi_state == TCP_CLOSE_WAIT ||
+		 ti.tcpi_state == TCP_SYN_SENT);
 }
 
 
-/* ours: where the connection leads to that is being opened */
-static int formers_note(const struct sa *ours)
+/* Of a TCP connection something can be sent over, now or soon; not known while
+   it is being opened */
+static bool tcp_peer(int fd, struct sa *peer)
 {
-	struct sa peer;
+	sa_init(peer, AF_UNSPEC);
+	peer->len = sizeof(peer->u);
+
+	if (!is_tcp(fd))
+		return false;
+
+	if (getpeername(fd, &peer->u.sa, &peer->len))
+		sa_init(peer, AF_UNSPEC);
+
+	return true;
+}
+
+
+static int formers_note(void)
+{
+	struct stat st;
 	int fd;
 
 	for (fd=0; fd<FD_MAX; fd++) {
-		const ino_t ino = conn_inode(fd, &peer);
 		struct former *former;
 
-		if (!ino || sa_cmp(&peer, ours, SA_ALL))
+		if (!is_tcp(fd) || fstat(fd, &st))
 			continue;
 
 		former = mem_zalloc(sizeof(*former), former_destructor);
-		if (!former) {
-			list_flush(&guard.formerl);
+		if (!former)
 			return ENOMEM;
-		}
 
 		former->fd  = fd;
-		former->ino = ino;
+		former->ino = st.st_ino;
 		list_append(&guard.formerl, &former->le, former);
 	}
 
@@ -171,13 +193,15 @@ static int formers_note(const struct sa *ours)
 
 
 /* libre hears of it from its event loop, and closes its side */
-static bool conn_shut(int fd, ino_t ino, const struct sa *to)
+static bool former_shut(const struct former *former, const struct sa *to)
 {
+	struct stat st;
 	struct sa peer;
-	const ino_t found = conn_inode(fd, &peer);
 
-	return found && (!ino || found == ino) && sa_cmp(&peer, to, SA_ALL) &&
-		0 == shutdown(fd, SHUT_RDWR);
+	return tcp_peer(former->fd, &peer) && 0 == fstat(former->fd, &st) &&
+		st.st_ino == former->ino &&
+		(!sa_isset(&peer, SA_ADDR) || sa_cmp(&peer, to, SA_ALL)) &&
+		0 == shutdown(former->fd, SHUT_RDWR);
 }
 
 
@@ -285,7 +309,8 @@ static int verify_handler(int ok, X509_STORE_CTX *ctx)
 				  "certificate refused: %s",
 				  X509_verify_cert_error_string(
 					  X509_STORE_CTX_get_error(ctx)));
-		str_ncpy(guard.error_host, conn ? conn->host : "",
+		str_ncpy(guard.error_host,
+			 conn && conn->host ? conn->host : "",
 			 sizeof(guard.error_host));
 	}
 
@@ -352,37 +377,20 @@ static void leave(SSL *ssl, bool refused)
 }
 
 
-static struct conn *conn_alloc(SSL *ssl, const char *host)
-{
-	struct conn *conn = mem_zalloc(sizeof(*conn), conn_destructor);
-
-	if (!conn)
-		return NULL;
-
-	if (str_dup(&conn->host, host) ||
-	    1 != SSL_set_ex_data(ssl, guard.index, conn))
-		return mem_deref(conn);
-
-	conn->ssl = ssl;
-	list_append(&guard.connl, &conn->le, conn);
-
-	return conn;
-}
-
-
 static void verify_setup(SSL *ssl)
 {
-	struct conn *conn = conn_alloc(ssl, guard.host);
+	struct conn *conn = SSL_get_ex_data(ssl, guard.index);
 
 	/* without memory nobody is let in: there is nothing that could be
 	   trusted, and nobody who could say why */
-	if (!conn) {
+	if (!conn || str_dup(&conn->host, guard.host)) {
 		leave(ssl, true);
 		return;
 	}
 
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_handler);
 
+	conn->guarded = true;
 	conn->refused = !guard.store ||
 		1 != SSL_set1_verify_cert_store(ssl, guard.store) ||
 		!name_set(ssl, conn->host);
@@ -416,13 +424,25 @@ static int verify_as(X509_STORE_CTX *shown, const char *host)
 }
 
 
-static bool peer_of(struct sa *peer, SSL *ssl)
+/* That libre runs it over; NULL: it is not libre's, or does not look like that */
+static const struct tcp_conn *tcp_of(SSL *ssl)
 {
 	const BIO *out = SSL_get_wbio(ssl), *in = SSL_get_rbio(ssl);
 
-	return out &&
-		!aa_compat_tls_peer(peer, BIO_get_data((BIO *)(uintptr_t)out),
-				    ssl, out, in);
+	if (!out || SSL_is_dtls(ssl))
+		return NULL;
+
+	return aa_compat_tls_tcp(BIO_get_data((BIO *)(uintptr_t)out), ssl,
+				 out, in);
+}
+
+
+/* Not known while the connection is being opened */
+static bool peer_of(struct sa *peer, SSL *ssl)
+{
+	const struct tcp_conn *tcp = tcp_of(ssl);
+
+	return tcp && !aa_compat_tcp_peer(tcp, peer);
 }
 
 
@@ -438,23 +458,34 @@ static size_t names_of(SSL *ssl, const char **namev)
 }
 
 
+static bool is_guarded(const struct conn *conn)
+{
+	return conn && conn->guarded;
+}
+
+
 /* Called by OpenSSL in place of its own verification */
 static int cert_handler(X509_STORE_CTX *ctx, void *arg)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(
 		ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct conn *conn = ssl ? SSL_get_ex_data(ssl, guard.index) : NULL;
+	const bool called = ssl && SSL_is_server(ssl);
 	const char *namev[NAMES_MAX];
-	int err = X509_V_OK;
+	int err = X509_V_ERR_UNSPECIFIED;
 	size_t i, n;
 	(void)arg;
 
-	/* who calls the phone is no server, and ours are set up */
-	if (!ssl || SSL_is_server(ssl) || SSL_get_ex_data(ssl, guard.index))
+	/* ours are set up; others that call the phone are no servers */
+	if (!ssl || (conn && conn->host) || (called && !is_guarded(conn)))
 		return X509_verify_cert(ctx);
 
 	n = names_of(ssl, namev);
-	if (!n)
+	if (!n && !called) {
+		if (conn)
+			conn->shown = true;
 		return X509_verify_cert(ctx);
+	}
 
 	for (i=0; i<n; i++) {
 		err = verify_as(ctx, namev[i]);
@@ -463,8 +494,14 @@ static int cert_handler(X509_STORE_CTX *ctx, void *arg)
 	}
 
 	X509_STORE_CTX_set_error(ctx, err);
+	if (conn)
+		conn->guarded = true;
 	if (err == X509_V_OK)
 		return 1;
+
+	/* says nothing of the server, which somebody else may be */
+	if (called)
+		return 0;
 
 	/* baresip 1.0.0 takes no notice of the result */
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, SSL_get_verify_callback(ssl));
@@ -489,22 +526,131 @@ static void ctx_leave(void)
 static void ctx_take(SSL *ssl)
 {
 	SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-	struct sa peer;
-
-	if (ctx == guard.ctx)
-		return;
-
-	/* where that cannot be told, it is opened once more */
-	if (!peer_of(&peer, ssl))
-		sa_init(&peer, AF_UNSPEC);
 
 	/* without memory, with the next one */
-	if ((!guard.ctx && formers_note(&peer)) || 1 != SSL_CTX_up_ref(ctx))
+	if (ctx == guard.ctx || 1 != SSL_CTX_up_ref(ctx))
 		return;
 
 	ctx_leave();
 	SSL_CTX_set_cert_verify_callback(ctx, cert_handler, NULL);
 	guard.ctx = ctx;
+}
+
+
+static void conn_shut(struct conn *conn, const struct sa *peer)
+{
+	const struct tcp_conn *tcp = tcp_of(conn->ssl);
+	const int fd = aa_compat_tcp_fd(tcp);
+
+	if (fd >= 0)
+		(void)shutdown(fd, SHUT_RDWR);
+
+	conn->shut = *peer;
+}
+
+
+/*
+ * Somebody at the address of a server.  No session is gone on with: the one
+ * who has it need not have shown anything (RFC 8446 4.2.11 leaves that to the
+ * session, and OpenSSL to the context that is set here).
+ */
+static void demand(struct conn *conn, const struct sa *peer)
+{
+	uint8_t sid[SSL_MAX_SID_CTX_LENGTH];
+
+	rand_bytes(sid, sizeof(sid));
+
+	if (!SSL_in_before(conn->ssl) ||
+	    1 != SSL_set_session_id_context(conn->ssl, sid, sizeof(sid))) {
+		conn_shut(conn, peer);
+		return;
+	}
+
+	SSL_set_verify(conn->ssl, SSL_VERIFY_PEER |
+		       SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	(void)SSL_set_min_proto_version(conn->ssl, TLS1_2_VERSION);
+	ctx_take(conn->ssl);
+
+	if (SSL_get_SSL_CTX(conn->ssl) == guard.ctx)
+		conn->guarded = true;
+	else
+		conn_shut(conn, peer);
+
+	if (!guard.told)
+		info("aastra: %J, where a TLS server is, connects to the"
+		     " phone: it has to show its certificate\n", peer);
+	guard.told = true;
+}
+
+
+static void conn_look(struct conn *conn)
+{
+	const char *namev[NAMES_MAX];
+	struct sa peer;
+
+	conn->looked = true;
+
+	if (!conn->guarded && peer_of(&peer, conn->ssl) && guard.namesh &&
+	    guard.namesh(&peer, namev, NAMES_MAX))
+		demand(conn, &peer);
+}
+
+
+/* There was no memory to note one: all that lead to a server and that nobody
+   knows are closed */
+static void lost_shut(void)
+{
+	const char *namev[NAMES_MAX];
+	struct sa peer, sa;
+	int fd;
+
+	for (fd=0; fd<FD_MAX; fd++) {
+		bool known = false;
+		struct le *le;
+
+		if (!tcp_peer(fd, &peer) || !sa_isset(&peer, SA_ADDR) ||
+		    !guard.namesh ||
+		    !guard.namesh(&peer, namev, NAMES_MAX))
+			continue;
+
+		LIST_FOREACH(&guard.connl, le) {
+			const struct conn *conn = le->data;
+
+			if (peer_of(&sa, conn->ssl) &&
+			    sa_cmp(&sa, &peer, SA_ALL) &&
+			    fd == aa_compat_tcp_fd(tcp_of(conn->ssl)))
+				known = true;
+		}
+
+		if (!known)
+			(void)shutdown(fd, SHUT_RDWR);
+	}
+}
+
+
+/* Who has connected since the last look? */
+static void look(void)
+{
+	struct le *le;
+
+	LIST_FOREACH(&guard.connl, le) {
+		struct conn *conn = le->data;
+
+		if (!conn->looked)
+			conn_look(conn);
+	}
+
+	if (guard.lost)
+		lost_shut();
+	guard.lost = false;
+}
+
+
+static void wake_handler(void *arg)
+{
+	(void)arg;
+
+	look();
 }
 
 
@@ -529,14 +675,34 @@ static void ssl_setup(SSL *ssl)
 static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 			long argl, void *argp)
 {
+	struct conn *conn;
 	(void)ptr;
-	(void)ad;
-	(void)idx;
 	(void)argl;
 	(void)argp;
 
 	if (guard.host)
 		guard.ssl = parent;
+
+	if (!guard.wanted)
+		return;
+
+	conn = mem_zalloc(sizeof(*conn), conn_destructor);
+	if (conn && 1 != CRYPTO_set_ex_data(ad, idx, conn))
+		conn = mem_deref(conn);
+
+	if (conn) {
+		conn->ssl    = parent;
+		conn->looked = guard.host != NULL;
+		sa_init(&conn->shut, AF_UNSPEC);
+		list_append(&guard.connl, &conn->le, conn);
+	}
+	else if (!guard.host) {
+		guard.lost = true;
+	}
+
+	/* it is not complete before OpenSSL and libre have returned */
+	if (!guard.host)
+		aa_compat_wake(&guard.wake, 0, wake_handler, NULL);
 }
 
 
@@ -738,7 +904,7 @@ int aa_tlsguard_init(const char *cafile, const char *capath)
 
 	guard.store = store;
 
-	return 0;
+	return formers_note();
 }
 
 
@@ -761,7 +927,8 @@ static void conns_leave(void)
 	LIST_FOREACH(&guard.connl, le) {
 		const struct conn *conn = le->data;
 
-		leave(conn->ssl, conn->refused);
+		if (conn->host)
+			leave(conn->ssl, conn->refused);
 		(void)SSL_set_ex_data(conn->ssl, guard.index, NULL);
 	}
 
@@ -772,6 +939,7 @@ static void conns_leave(void)
 /** Verify no more, and show nothing */
 void aa_tlsguard_close(void)
 {
+	aa_compat_wake_close(&guard.wake);
 	conns_leave();
 	ctx_leave();
 	cert_close();
@@ -780,6 +948,8 @@ void aa_tlsguard_close(void)
 	list_flush(&guard.formerl);
 	guard.store  = NULL;
 	guard.wanted = false;
+	guard.lost   = false;
+	guard.told   = false;
 	guard.namesh = NULL;
 	guard.host   = NULL;
 	guard.ssl    = NULL;
@@ -792,35 +962,65 @@ void aa_tlsguard_close(void)
 }
 
 
+/* Nobody has verified it, and nobody will */
+static bool conn_unsafe(const struct conn *conn, struct sa *peer)
+{
+	if (conn->guarded || !tcp_of(conn->ssl))
+		return false;
+
+	if (sa_isset(&conn->shut, SA_ADDR)) {
+		*peer = conn->shut;
+		return true;
+	}
+
+	/* still being opened by baresip: cert_handler() sees who it is */
+	if (!peer_of(peer, conn->ssl)) {
+		sa_init(peer, AF_UNSPEC);
+		return SSL_get_SSL_CTX(conn->ssl) != guard.ctx;
+	}
+
+	return SSL_is_server(conn->ssl) || conn->shown ||
+		SSL_get_SSL_CTX(conn->ssl) != guard.ctx;
+}
+
+
 /**
- * Close what was connected to a TLS server before anybody was verified, so that
- * no request goes down it any more
+ * Close what leads to a TLS server and was not verified, so that no request
+ * goes down it: it was connected before the module was loaded, or before the
+ * address was known to be a server's
  *
  * libre takes notice of it in its event loop; whoever sends a request before
  * that gets an error.
  *
  * @param peer Address and port of the server
  *
- * @return true if there was such a connection
+ * @return true if there is such a connection
  */
 bool aa_tlsguard_shut(const struct sa *peer)
 {
 	bool found = false;
 	struct le *le;
-	int fd;
 
 	if (!guard.wanted || !sa_isset(peer, SA_ALL))
 		return false;
 
-	for (fd=0; !guard.ctx && fd<FD_MAX; fd++) {
-		if (conn_shut(fd, 0, peer))
-			found = true;
+	look();
+
+	LIST_FOREACH(&guard.connl, le) {
+		struct conn *conn = le->data;
+		struct sa sa;
+
+		if (!conn_unsafe(conn, &sa) ||
+		    (sa_isset(&sa, SA_ADDR) && !sa_cmp(&sa, peer, SA_ALL)))
+			continue;
+
+		if (!sa_isset(&conn->shut, SA_ADDR))
+			conn_shut(conn, peer);
+		found = true;
 	}
 
 	LIST_FOREACH(&guard.formerl, le) {
-		const struct former *former = le->data;
-
-		if (conn_shut(former->fd, former->ino, peer))
+		if (former_shut(le->data, peer))
 			found = true;
 	}
 
@@ -836,6 +1036,7 @@ bool aa_tlsguard_shut(const struct sa *peer)
  */
 void aa_tlsguard_begin(const char *host)
 {
+	look();
 	session_take(host);
 	guard.ssl  = NULL;
 	guard.host = host;

@@ -1,0 +1,266 @@
+"""Who connects to the phone from a server's address and port: libre takes
+such a connection for the one to that server, and sends requests down it."""
+
+import os
+import socket
+import ssl
+import threading
+
+import pytest
+
+from helpers_calls import all_modules
+from lab.dns import Dns
+from lab.fake import Request, usual
+from lab.figures import held
+from lab.lab import DOMAIN
+from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
+from lab.site import FAST
+from lab.tls import Authority
+
+AT_ONCE = 4
+LISTEN = 5070           # of the phone: UDP and TCP; TLS is one above
+NAME = "proxy.example.com"
+
+
+class Caller:
+    """Connects to the phone from a host's address and port, and answers what
+    it is asked there. shown: (certificate, key) if it is asked for one.
+    context: that of an earlier one, whose TLS session goes on. shake=False:
+    its handshake comes with shake()."""
+
+    name = "caller"
+
+    def __init__(self, lab, host, port=5061, tls=True, shown=None,
+                 context=None, session=None, shake=True):
+        self.requests = []
+        self.error = ""
+        self.up = not tls
+        self.context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+        if shown:
+            self.context.load_cert_chain(*shown)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+        def connect():
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind((host.ip, port))
+            s.settimeout(10)
+            s.connect((lab.phone.ip, LISTEN + tls))
+            return s
+        self.sock = host.inside(connect)
+        lab.others.append(self)
+        if tls and shake:
+            self.shake(session)
+        elif not tls:
+            self._thread.start()
+
+    def shake(self, session=None):
+        """The TLS handshake. The phone's last word in it may be a refusal:
+        .up is False then."""
+        try:
+            self.sock = self.context.wrap_socket(self.sock, session=session)
+            self.sock.settimeout(0.5)
+            try:
+                self.up = self.sock.recv(0, socket.MSG_PEEK) is not None
+            except ValueError:
+                self.up = True
+        except OSError as e:
+            self.error = str(e)
+            self.sock.close()
+            return
+        self._thread.start()
+
+    def _run(self):
+        data = b""
+        while True:
+            try:
+                got = self.sock.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError as e:
+                self.error = str(e)
+                break
+            if not got:
+                break
+            data += got
+            while b"\r\n\r\n" in data.lstrip(b"\r\n"):
+                head, _, data = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
+                r = Request(head + b"\r\n\r\n", self.sock.sendall)
+                self.requests.append(r)
+                if not r.method.startswith("SIP/"):
+                    self.sock.sendall(usual(r) or b"")
+        self.up = False
+
+    def stop(self):
+        if self.sock.fileno() >= 0:
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        if self._thread.ident:
+            self._thread.join(5)
+        self.sock.close()
+
+
+def phone_of(lab, *config, via=None, regint=3600, **kw):
+    """A phone that listens for TLS with a certificate of its own."""
+    cert, key = lab.ca.issue("phone", ["IP:" + lab.phone.ip])
+    both = os.path.join(lab.dir, "phone.pem")
+    with open(both, "w") as f, open(cert) as x, open(key) as y:
+        f.write(x.read() + y.read())
+    return lab.baresip(
+        lab.account(via=via or lab.primary, transport="tls", port=5061,
+                    regint=regint),
+        config=["sip_listen %s:%d" % (lab.phone.ip, LISTEN),
+                "sip_certificate " + both, "sip_cafile " + lab.ca.cert,
+                "sip_line1_backup_outbound_proxy " + lab.backup.ip,
+                *FAST, *config], **kw)
+
+
+def servers(lab):
+    return (lab.combined(lab.primary, **lab.tls(lab.primary, NAME, DOMAIN)),
+            lab.combined(lab.backup, **lab.tls(lab.backup)))
+
+
+def service(phone):
+    return phone.state(1)["service"]
+
+
+def on_backup(lab, *config, **kw):
+    """Registered, and the primary killed."""
+    p, b = servers(lab)
+    phone = phone_of(lab, *config, aastra=True, **kw)
+    phone.wait_registered()
+    lab.until(lambda: service(phone) == "primary", 5, "on the primary")
+    p.kill()
+    lab.until(lambda: service(phone) == "backup", 5, "on the backup")
+    return p, b, phone
+
+
+def refused(lab, phone, caller, p=None):
+    """It has not been used, and is not there any more; the server is gone
+    home to when it is back."""
+    lab.until(lambda: not caller.up, 5, "closed")
+    assert not caller.requests
+    if p:
+        p.start()
+        lab.until(lambda: service(phone) == "primary", 10, "home")
+    assert not caller.requests
+
+
+@parallel
+@pytest.mark.parametrize("shown", ["nothing", "of another CA",
+                                   "of another server", "the phone's own"])
+def test_impostor(lab, shown):
+    """Somebody at the dead primary's address and port, who is not it."""
+    p, b, phone = on_backup(lab)
+    if shown == "of another CA":
+        cert = Authority(os.path.join(lab.dir, "other")).issue(
+            "evil", ["IP:" + lab.primary.ip])
+    elif shown == "of another server":
+        cert = lab.ca.issue("evil", ["IP:" + lab.far.ip, "DNS:" + DOMAIN])
+    else:
+        cert = lab.ca.issue("phone", ["IP:" + lab.phone.ip])
+    evil = Caller(lab, lab.primary,
+                  shown=cert if shown != "nothing" else None)
+    refused(lab, phone, evil, p)
+    held("TLS", "a caller from the server's address and port, certificate: "
+         + shown, requests_sent_to_it=0)
+
+
+@parallel
+def test_the_server_itself(lab):
+    """A server that connects to the phone from the port that it listens at,
+    and shows that it is the server: as good as the phone's own
+    connection."""
+    p, b, phone = on_backup(lab)
+    cert = lab.ca.issue("primary", ["IP:" + lab.primary.ip])
+    it = Caller(lab, lab.primary, shown=cert)
+    t = lab.now()
+    lab.until(lambda: service(phone) == "primary", 10, "home")
+    assert [r for r in it.requests if r.method == "REGISTER"]
+    assert not lab.wire.find(kind="syn", src="phone", dst="primary", after=t)
+
+
+@parallel
+@pytest.mark.parametrize("version, right", [
+    ("TLSv1_2", False), ("TLSv1_3", False), ("TLSv1_3", True)])
+def test_session_of_a_stranger(lab, version, right):
+    """Who is let in at another address gets a TLS session, and goes on with
+    it from the server's: that shows nothing, and keeps nobody from showing
+    it."""
+    p, b, phone = on_backup(lab)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.maximum_version = getattr(ssl.TLSVersion, version)
+
+    def session(port, before=None):
+        c = Caller(lab, lab.far, port, context=context, session=before)
+        assert c.sock.session_reused == bool(before)
+        got = lab.until(lambda: c.sock.session.has_ticket and c.sock.session,
+                        5, "a session")
+        c.stop()
+        return got
+    it = session(5065, session(5061))
+    cert = lab.ca.issue("primary", ["IP:" + lab.primary.ip])
+    caller = Caller(lab, lab.primary, context=context, session=it,
+                    shown=cert if right else None)
+    if right:
+        lab.until(lambda: service(phone) == "primary", 10, "home")
+    else:
+        refused(lab, phone, caller, p)
+
+
+@parallel
+def test_late_handshake(lab):
+    """It connects, and waits with the handshake until the phone has something
+    to send."""
+    p, b, phone = on_backup(lab)
+    evil = Caller(lab, lab.primary, shake=False)
+    n = lambda: phone.state(1)["counters"]["probes"]    # noqa: E731
+    before = n()
+    lab.until(lambda: n() > before, 10, "a probe")
+    evil.shake()
+    refused(lab, phone, evil, p)
+
+
+@parallel
+def test_own_requests_of_baresip(lab):
+    """Without outbound support: baresip's INVITE is the first request after
+    the server's end."""
+    p, b = servers(lab)
+    phone = phone_of(lab, "sip_outbound_support 0", aastra=True)
+    phone.wait_registered()
+    p.kill()
+    evil = Caller(lab, lab.primary)
+    phone.dial("sip:200@" + DOMAIN)
+    lab.until(lambda: service(phone) == "backup", 10, "on the backup")
+    refused(lab, phone, evil, p)
+
+
+@parallel
+def test_before_the_module(lab):
+    """It was there before the module was loaded."""
+    b = lab.combined(lab.backup, **lab.tls(lab.backup))
+    phone = phone_of(lab, regint=0, system_modules=all_modules(lab))
+    evil = Caller(lab, lab.primary)
+    assert evil.up
+    phone.cmd("insmod aastra")
+    lab.until(lambda: service(phone) == "backup", 10, "on the backup")
+    refused(lab, phone, evil)
+
+
+@parallel
+def test_name_that_leads_there_later(lab):
+    """It connects from an address that is nobody's, and then the name server
+    says that this is where the server is."""
+    dns = Dns(lab.far).start()
+    lab.others.append(dns)
+    dns.a(NAME, lab.primary, ttl=1)
+    p, b, phone = on_backup(lab, "dns_server " + dns.address, via=NAME)
+    evil = Caller(lab, lab.regb)
+    assert evil.up
+    dns.a(NAME, lab.regb, ttl=1)
+    lab.wire.wait_kind("syn", src="phone", dst="regb", timeout=30)
+    refused(lab, phone, evil)
