@@ -27,7 +27,7 @@ enum {
 	MATCHING_HOST       = 1, /* of `sip contact matching`               */
 	MATCHING_USER       = 2,
 	MATCHING_HOST_USER  = 3,
-	REFRESH_MIN_MS     = 500,
+	REFRESH_MIN_MS     = 900, /* of a grant of 1 s, as libre's own      */
 	FAREWELL_MS        = 1500
 };
 
@@ -76,6 +76,7 @@ struct aa_binding {
 	bool told;              /* the registrar may have the Contact       */
 	bool ok;                /* the registrar has it                     */
 	bool leaving;           /* being unregistered                       */
+	bool due;               /* waits for its turn to be refreshed       */
 };
 
 
@@ -111,31 +112,23 @@ static void destructor(void *arg)
 }
 
 
-static void turn_handler(void *arg)
+static void refresh_handler(void *arg)
 {
 	struct aa_binding *b = arg;
+	const uint64_t now = aa_now_ms();
 	char buf[REASON_SIZE];
 	int err;
+
+	b->due = b->turnh &&
+		!b->turnh(b->until > now ? b->until - now : 0, b->arg);
+	if (b->due)
+		return;
 
 	err = aa_binding_register(b);
 	if (err) {
 		(void)re_snprintf(buf, sizeof(buf), "%m", err);
 		b->h(b, AA_BINDING_FAILED, buf, 0, NULL, b->arg);
 	}
-}
-
-
-static void refresh_handler(void *arg)
-{
-	struct aa_binding *b = arg;
-	const uint64_t now = aa_now_ms();
-	const uint64_t wait = b->turnh ?
-		b->turnh(b->until > now ? b->until - now : 0, b->arg) : 0;
-
-	if (wait)
-		aa_tmr_start(&b->tmr, wait, turn_handler, b);
-	else
-		turn_handler(b);
 }
 
 
@@ -214,7 +207,9 @@ static bool contact_handler(const struct sip_hdr *hdr,
 
 /*
  * Guide A-85: renewed T seconds before the end, but where half of the period
- * is shorter than T, at half of the period.
+ * is shorter than T, at half of the period.  A registrar may shorten what was
+ * asked for (RFC 3261 10.2.4, 10.3), but not so that a line sends more than
+ * about one REGISTER a second.
  */
 static uint64_t refresh_wait(const struct aa_binding *b)
 {
@@ -601,6 +596,7 @@ static int request(struct aa_binding *b)
 {
 	struct aa_req_prm prm;
 
+	b->due = false;
 	b->req = mem_deref(b->req);
 
 	memset(&prm, 0, sizeof(prm));
@@ -714,6 +710,18 @@ int aa_binding_register(struct aa_binding *b)
 	challenges_reset(b);
 
 	return request(b);
+}
+
+
+/**
+ * It is the turn of a binding that is to be refreshed
+ *
+ * @param b Binding; nothing is done where it does not wait for that any more
+ */
+void aa_binding_refresh(struct aa_binding *b)
+{
+	if (b && b->due)
+		refresh_handler(b);
 }
 
 
@@ -833,6 +841,7 @@ void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 	b->authh = authh;
 	b->h     = h;
 	b->turnh = NULL;
+	b->due   = false;
 	b->arg   = arg;
 	b->conn  = NULL;
 }
@@ -867,6 +876,7 @@ void aa_binding_halt(struct aa_binding *b)
 		b->unsure = true;
 
 	aa_tmr_cancel(&b->tmr);
+	b->due = false;
 	b->req = mem_deref(b->req);
 	b->leaving = false;
 }

@@ -39,9 +39,9 @@ typedef void (aa_binding_h)(struct aa_binding *binding,
  * @param left How long the registrar still has it [ms], 0: not any more
  * @param arg  Handler argument
  *
- * @return How long it has to wait [ms], 0 for not at all
+ * @return true if it may be, false if it waits for aa_binding_refresh()
  */
-typedef uint64_t (aa_binding_turn_h)(uint64_t left, void *arg);
+typedef bool (aa_binding_turn_h)(uint64_t left, void *arg);
 
 /** Parameters of a binding */
 struct aa_binding_prm {
@@ -70,6 +70,7 @@ struct aa_binding_prm {
 int  aa_binding_alloc(struct aa_binding **bp,
 		      const struct aa_binding_prm *prm);
 int  aa_binding_register(struct aa_binding *b);
+void aa_binding_refresh(struct aa_binding *b);
 int  aa_binding_unregister(struct aa_binding *b);
 int  aa_binding_hop_set(struct aa_binding *b, const char *hop, bool route,
 			struct aa_conn *conn);

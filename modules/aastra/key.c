@@ -617,9 +617,10 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.name = "sip registration rate",
 		NUMBER(AA_SCOPE_GLOBAL, "1/s", 1, 1000, 50),
 		.beyond = true,
-		.does = "REGISTER exchanges of all lines per second; the "
-			"first 10 go at once, and lines with a call never "
-			"wait.",
+		.does = "REGISTER exchanges of all lines per second, moves "
+			"and refreshes together; the first 10 go at once, and "
+			"lines with a call never wait. What is taken back "
+			"is not counted.",
 		.guide = "",
 	},
 	[K_SUBSCRIPTION_RATE] = {

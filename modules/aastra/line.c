@@ -63,11 +63,6 @@ enum {
 	BUDGET_BURST    = 10,   /* .. and so many at once                   */
 	BUDGET_KEPT     = 5,    /* of which the second path leaves so many  */
 
-	/* REGISTER exchanges of all lines that go at once, so that a phone
-	   with few lines does not wait at all */
-	PACE_BURST      = 10,
-	PACE_PER_SECOND = 50,   /* where the settings do not say            */
-
 	/* lines that look at a flow at once, and then one in so much time */
 	LOOK_BURST      = 20,
 	LOOK_MS         = 1,
@@ -123,10 +118,19 @@ static void doubt(struct aa_line *line);
 static void all_doubt(struct aa_line *line);
 
 
+/* It does not wait to be registered any more */
+static void turns_end(struct aa_path *path)
+{
+	aa_turn_end(&path->move);
+	aa_turn_end(&path->refresh);
+}
+
+
 static void path_destructor(void *arg)
 {
 	struct aa_path *path = arg;
 
+	turns_end(path);
 	list_unlink(&path->le);
 	mem_deref(path->b);
 }
@@ -182,28 +186,6 @@ void aa_line_kick(struct aa_line *line)
 }
 
 
-/* The next free slot, one of the last few at the earliest: the time when it
-   is, or was.  The clock may be younger than they are, on a host that has
-   just started. */
-static uint64_t slot_take(uint64_t *next, uint64_t interval, unsigned burst)
-{
-	const uint64_t now = aa_now_ms();
-	const uint64_t past = burst * interval;
-	const uint64_t slot = MAX(*next, now > past ? now - past : 0);
-
-	*next = slot + interval;
-
-	return slot;
-}
-
-
-/* From one REGISTER to the next [ms] */
-static uint64_t pace_interval(const struct aa_phone *phone)
-{
-	return 1000 / (phone->pace_rate ? phone->pace_rate : PACE_PER_SECOND);
-}
-
-
 /*
  * A flow that hundreds of lines share would keep the event loop busy with all
  * of them at once.  The first ones look at it right away, the others one after
@@ -230,7 +212,7 @@ static void flow_handler(struct aa_flow *flow, void *arg)
 	if (aa_tmr_isrunning(&line->tmr_now))
 		return;
 
-	slot = slot_take(&phone->look_slot, LOOK_MS, LOOK_BURST);
+	slot = aa_pace_slot(&phone->look_slot, LOOK_MS, LOOK_BURST, now);
 	aa_tmr_start(&line->tmr_now, slot > now ? slot - now : 0, now_handler,
 		  line);
 }
@@ -889,8 +871,10 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 {
 	struct aa_path *path = arg;
 
-	if (ev == AA_BINDING_OK)
+	if (ev == AA_BINDING_OK) {
 		plain_learn(path->line, b, msg);
+		turns_end(path);
+	}
 
 	/* a farewell may have gone over another path's flow */
 	if (msg && path->over_own)
@@ -910,26 +894,27 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 }
 
 
-/*
- * After a host has slept, all bindings are to be refreshed at once; they take
- * slots, as other REGISTERs do.  These have slots of their own, or a line that
- * moves would wait for all of them.  What is in force does not run out for it.
- */
-static uint64_t turn_handler(uint64_t left, void *arg)
+static void refresh_handler(void *arg)
 {
 	const struct aa_path *path = arg;
-	struct aa_phone *phone = path->line->phone;
-	const uint64_t interval = pace_interval(phone);
-	const uint64_t now = aa_now_ms();
-	uint64_t slot;
 
-	if (aa_account_calls(path->line->acc) ||
-	    (left && phone->refresh_slot + interval > now + left / 2))
-		return 0;
+	aa_binding_refresh(path->b);
+}
 
-	slot = slot_take(&phone->refresh_slot, interval, PACE_BURST);
 
-	return slot > now ? slot - now + rand_u16() % interval : 0;
+/* May its binding be refreshed now? */
+static bool turn_handler(uint64_t left, void *arg)
+{
+	struct aa_path *path = arg;
+	struct aa_pace *pace = &path->line->phone->pace;
+
+	if (aa_account_calls(path->line->acc)) {
+		aa_pace_pass(pace, &path->refresh);
+		return true;
+	}
+
+	return aa_pace_ask(pace, &path->refresh, AA_PACE_REFRESH, left,
+			   refresh_handler, path);
 }
 
 
@@ -1550,6 +1535,7 @@ static void leave(struct aa_line *line, struct aa_path *path)
 
 	if (!aa_binding_pending(path->b))
 		aa_binding_halt(path->b);       /* it is not refreshed      */
+	turns_end(path);
 	path->hurry_at     = aa_now_ms() + FAREWELL_WAIT_MS;
 	path->event       = false;
 	path->wants       = false;
@@ -2610,31 +2596,24 @@ static bool affordable(struct aa_line *line, struct aa_path *path)
 }
 
 
-/*
- * A phone with hundreds of lines that loses its server does not register them
- * all in the same instant.  Each exchange takes the next free slot; a line
- * with a call takes none.
- */
-static bool pace(struct aa_line *line, struct aa_path *path)
+static void move_handler(void *arg)
 {
-	const uint64_t interval = pace_interval(line->phone);
-	const uint64_t now = aa_now_ms();
-	struct aa_phone *phone = line->phone;
-	uint64_t slot;
+	aa_line_kick(arg);
+}
 
-	if (path->forced || path->paced || aa_account_calls(line->acc)) {
-		path->paced = false;
+
+/* A line with a call waits for nobody, nor does what a person asks for */
+static bool has_turn(struct aa_line *line, struct aa_path *path)
+{
+	struct aa_pace *pace = &line->phone->pace;
+
+	if (path->forced || aa_account_calls(line->acc)) {
+		aa_pace_pass(pace, &path->move);
 		return true;
 	}
 
-	slot = slot_take(&phone->pace_slot, interval, PACE_BURST);
-	if (slot <= now)
-		return true;
-
-	path->paced    = true;
-	path->retry_at = slot + rand_u16() % interval;
-
-	return false;
+	return aa_pace_ask(pace, &path->move, AA_PACE_MOVE, 0, move_handler,
+			   line);
 }
 
 
@@ -2650,7 +2629,7 @@ static void attempt(struct aa_line *line, struct aa_path *path)
 	    !aa_flow_ready(path->flow))
 		return;
 
-	if (!pace(line, path) || !affordable(line, path))
+	if (!has_turn(line, path) || !affordable(line, path))
 		return;
 
 	path->over_own = true;
@@ -2905,7 +2884,7 @@ static bool on_its_way(const struct aa_line *line)
 		return false;
 
 	return (line->next && (aa_binding_pending(line->next->b) ||
-			       line->next->paced)) ||
+			       aa_turn_waits(&line->next->move))) ||
 		(line->cur && aa_binding_pending(line->cur->b)) ||
 		on_trial(line->next) || on_trial(line->cur);
 }

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "journal.h"
 #include "news.h"
+#include "pace.h"
 #include "timer.h"
 
 struct aa_line;
@@ -30,13 +31,11 @@ struct aa_phone {
 	struct list strayl;     /**< farewells that may arrive later than
 				     these know (struct aa_stray)           */
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
-	uint64_t pace_slot;     /**< when the next REGISTER may be sent     */
-	uint64_t refresh_slot;  /**< when the next one may be refreshed     */
+	struct aa_pace pace;    /**< of their REGISTERs                     */
 	uint64_t look_slot;     /**< when the next line looks at a flow     */
 	struct list telll;      /**< lines that wait to tell baresip        */
 	uint32_t telling;       /**< lines whose word is on its way there   */
 	uint64_t told_at;       /**< the latest one was sent, or came       */
-	uint32_t pace_rate;     /**< REGISTERs per second, 0: as usual      */
 	void (*changedh)(void); /**< a line changed what it shall remember  */
 	void (*unusedh)(struct ua *ua); /**< no line has it any more        */
 	void (*configh)(void);  /**< the configuration was read again       */
@@ -66,7 +65,8 @@ struct aa_path {
 	bool proven;            /**< the registrar knows its reg-id by the
 				     Call-ID that it has now                */
 	bool forced;            /**< asked for by the user: no budget       */
-	bool paced;             /**< has waited for its turn                */
+	struct aa_turn move;    /**< waits for it to register               */
+	struct aa_turn refresh; /**< the same, to keep its binding          */
 	bool stands;            /**< refused, as another server would say,
 				     too: it comes into force all the same  */
 

@@ -1326,7 +1326,7 @@ static void start_handler(void *arg)
 /* What is no line's own, and counts at once */
 static void phone_settings(void)
 {
-	lines.phone->pace_rate = aa_config_u32(lines.cfg, 0,
+	lines.phone->pace.rate = aa_config_u32(lines.cfg, 0,
 					       "sip registration rate");
 }
 

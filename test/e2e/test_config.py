@@ -1,5 +1,6 @@
 """The phones' configuration: lines from files alone, and reading it again."""
 
+import collections
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import pytest
 
 from lab import bodies
 from lab.ctrl import CommandError
+from lab.fake import Fake, usual
 from lab.site import BACKUP, PRIMARY, Site
 from test_subscriptions import patient
 
@@ -540,6 +542,44 @@ def test_registration_rate(lab):
     # eight more than the ten, four in a second, less what chance takes
     assert times[-1] - times[0] > 1.5
     assert f.phone.exit() == 0
+
+
+def stingy(r):
+    """A server that grants one second."""
+    if r.method == "REGISTER" and r.expires:
+        return r.answer(200, "OK", "Contact: " + re.sub(
+            r"expires=\d+", "expires=1", r.header("contact")))
+    return usual(r)
+
+
+def test_short_grants(lab):
+    """Servers that grant a second to each of 30 lines get no more than `sip
+    registration rate`, lines that move from one to the other included; and no
+    line is forgotten."""
+    rate, users = 20, range(100, 130)
+    primary, backup = (Fake(h, stingy).start()
+                       for h in (lab.primary, lab.backup))
+    lab.others += [primary, backup]
+    phone = lab.baresip(
+        [lab.account(u, DOMAIN, lab.primary, "tcp") for u in users],
+        aastra=True, config=["sip_registration_rate %d" % rate,
+                             "sip_backup_outbound_proxy " + lab.backup.ip])
+
+    def sent(server):
+        return [m for m in lab.wire.sip("REGISTER", src="phone", dst=server,
+                                        request=True) if m.expires]
+
+    def everybody(server, times):
+        n = collections.Counter(m.user for m in sent(server))
+        return all(n[str(u)] >= times for u in users)
+    lab.until(lambda: everybody("primary", 2), 15, "registered, and refreshed")
+    primary.stop()
+    lab.until(lambda: everybody("backup", 2), 20, "moved, and refreshed")
+    assert phone.exit() == 0
+    at = sorted(m.t for m in sent("primary") + sent("backup"))
+    for i, first in enumerate(at):
+        for n, last in enumerate(at[i:], 1):
+            assert n <= 12 + rate * (last - first), (n, last - first)
 
 
 class Registrar:

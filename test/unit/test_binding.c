@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include "compat.h"
 #include "request.h"
+#include "timer.h"
 #include "binding.h"
 
 
@@ -34,6 +35,12 @@ static struct {
 	unsigned events;
 	enum aa_binding_event ev;
 	char reason[128];
+	uint64_t delay;         /* of its timer                             */
+	tmr_h *tmrh;            /* NULL: it does not run                    */
+	void *tmr_arg;
+	bool busy;              /* it is somebody else's turn               */
+	uint64_t left;          /* what it said when it asked for its turn  */
+	unsigned asked;
 } t;
 
 
@@ -95,6 +102,24 @@ uint64_t aa_now_us(void)
 }
 
 
+void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
+{
+	(void)tmr;
+
+	t.delay   = delay;
+	t.tmrh    = h;
+	t.tmr_arg = arg;
+}
+
+
+void aa_tmr_cancel(struct aa_tmr *tmr)
+{
+	(void)tmr;
+
+	t.tmrh = NULL;
+}
+
+
 const char *aa_compat_baresip_version(void)
 {
 	return "test";
@@ -128,6 +153,17 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 }
 
 
+static bool turn_handler(uint64_t left, void *arg)
+{
+	(void)arg;
+
+	++t.asked;
+	t.left = left;
+
+	return !t.busy;
+}
+
+
 static void respond(const char *head)
 {
 	struct mbuf *mb = mbuf_alloc(512);
@@ -158,7 +194,9 @@ static int setup(void **state)
 		.aor = "sip:100@a.example", .cuser = "100-1",
 		.instance = "8ab2e3d4-0000-4000-8000-000000000000",
 		.regid = 1, .expires = 600, .transaction = 4000,
+		.renewal = 15,
 		.authh = auth_handler, .h = binding_handler,
+		.turnh = turn_handler,
 	};
 	(void)state;
 
@@ -262,6 +300,91 @@ static void test_refused(void **state)
 }
 
 
+/*
+ * Guide A-85: 15 s before the end, but where half of the period is shorter, at
+ * half of it.  A grant of one second does not make a phone send two REGISTERs
+ * in each.
+ */
+static void test_refresh(void **state)
+{
+	static const struct {
+		uint32_t expires;
+		uint64_t wait;
+	} grantv[] = {
+		{1, 900}, {2, 1000}, {3, 1500}, {4, 2000}, {10, 5000},
+		{29, 14500}, {30, 15000}, {31, 16000}, {60, 45000},
+		{3600, 3585000}, {UINT32_MAX, 4294967280000ull}
+	};
+	char head[128];
+	size_t i;
+	(void)state;
+
+	for (i=0; i<ARRAY_SIZE(grantv); i++) {
+		(void)re_snprintf(head, sizeof(head), "200 OK\r\n"
+				  "Expires: %u\r\n", grantv[i].expires);
+		respond(head);
+		assert_int_equal(grantv[i].wait, t.delay);
+
+		/* before the end, by more than a round trip */
+		assert_true(t.delay + 100 <= 1000ull * grantv[i].expires);
+		assert_non_null(t.tmrh);
+		t.tmrh(t.tmr_arg);
+		assert_int_equal(2 + i, t.requests);
+	}
+}
+
+
+/* When it is to be refreshed, it waits for its turn; not called before */
+static void test_turn(void **state)
+{
+	(void)state;
+
+	respond("200 OK\r\nExpires: 10\r\n");
+	aa_binding_refresh(t.b);
+	assert_int_equal(0, t.asked);
+
+	t.busy = true;
+	t.tmrh(t.tmr_arg);
+	assert_int_equal(1, t.asked);
+	assert_int_equal(10000, t.left);
+	assert_int_equal(1, t.requests);
+
+	t.busy = false;
+	aa_binding_refresh(t.b);
+	assert_int_equal(2, t.requests);
+	aa_binding_refresh(t.b);
+	assert_int_equal(2, t.requests);
+}
+
+
+/* What happens to it meanwhile puts an end to that */
+static void test_turn_too_late(void **state)
+{
+	unsigned way;
+	(void)state;
+
+	for (way=0; way<3; way++) {
+		respond("200 OK\r\nExpires: 10\r\n");
+		t.busy = true;
+		t.tmrh(t.tmr_arg);
+		t.busy = false;
+		t.requests = 0;
+
+		if (way == 0)
+			assert_int_equal(0, aa_binding_register(t.b));
+		else if (way == 1)
+			aa_binding_halt(t.b);
+		else
+			assert_int_equal(0, aa_binding_unregister(t.b));
+
+		aa_binding_refresh(t.b);
+		assert_int_equal(way == 1 ? 0 : 1, t.requests);
+		if (way == 1)
+			assert_int_equal(0, aa_binding_register(t.b));
+	}
+}
+
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 
@@ -274,6 +397,9 @@ int main(void)
 		TEST(test_too_brief),
 		TEST(test_no_outbound),
 		TEST(test_refused),
+		TEST(test_refresh),
+		TEST(test_turn),
+		TEST(test_turn_too_late),
 	};
 	int err = libre_init();
 

@@ -2262,6 +2262,8 @@ struct aa_binding {
 	bool leaving;
 	sip_auth_h *authh;
 	aa_binding_h *h;
+	aa_binding_turn_h *turnh;
+	bool due;
 	void *arg;
 };
 
@@ -2328,7 +2330,12 @@ static const struct sip_msg *response(const struct resp *r)
 static void binding_refresh(void *arg)
 {
 	struct aa_binding *b = arg;
+	const uint64_t left = b->until > vclock.now ? b->until - vclock.now : 0;
 	int err;
+
+	b->due = b->turnh && !b->turnh(left, b->arg);
+	if (b->due)
+		return;
 
 	err = aa_binding_register(b);
 	if (err) {
@@ -2393,7 +2400,7 @@ static uint64_t refresh_wait(const struct aa_binding *b)
 	const uint64_t period = (uint64_t)b->expires * 1000;
 	const uint64_t t = (uint64_t)b->renewal * 1000;
 
-	return MAX(period / 2 > t ? period - t : period / 2, 500ull);
+	return MAX(period / 2 > t ? period - t : period / 2, 900ull);
 }
 
 
@@ -2433,6 +2440,7 @@ static int binding_request(struct aa_binding *b)
 	struct msg m;
 	int err;
 
+	b->due = false;
 	b->req = mem_deref(b->req);
 
 	memset(&m, 0, sizeof(m));
@@ -2499,6 +2507,7 @@ int aa_binding_alloc(struct aa_binding **bp, const struct aa_binding_prm *prm)
 	b->transaction  = prm->transaction;
 	b->authh        = prm->authh;
 	b->h            = prm->h;
+	b->turnh        = prm->turnh;
 	b->arg          = prm->arg;
 	*bp = b;
 
@@ -2517,6 +2526,13 @@ int aa_binding_register(struct aa_binding *b)
 		b->authed = false;      /* the nonce is too old             */
 
 	return binding_request(b);
+}
+
+
+void aa_binding_refresh(struct aa_binding *b)
+{
+	if (b && b->due)
+		binding_refresh(b);
 }
 
 
@@ -2596,6 +2612,8 @@ void aa_binding_owner_set(struct aa_binding *b, sip_auth_h *authh,
 	b->conn  = NULL;
 	b->authh = authh;
 	b->h     = h;
+	b->turnh = NULL;
+	b->due   = false;
 	b->arg   = arg;
 }
 
@@ -2608,6 +2626,7 @@ void aa_binding_halt(struct aa_binding *b)
 	if (b->req && !b->leaving)
 		b->unsure = true;
 	tmr_cancel(&b->tmr);
+	b->due = false;
 	b->req = mem_deref(b->req);
 	b->leaving = false;
 }
