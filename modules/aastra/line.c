@@ -97,6 +97,7 @@ struct farewell {
 	uint64_t sent_at;       /* aa_now_ms()                              */
 	bool stream;            /* over a connection                        */
 	bool again;             /* it was sent a second time                */
+	bool asked;             /* the flow is looked at for it             */
 	char *authuser;
 	char *authpass;
 };
@@ -3511,6 +3512,70 @@ static void farewell_repeat(struct farewell *fw)
 }
 
 
+/* Is another line, that goes on, in service over its flow? */
+static bool farewell_shared(const struct farewell *fw)
+{
+	const struct aa_flow *flow = aa_flow_user_flow(fw->user);
+	const struct le *le;
+
+	for (le = list_head(&fw->phone->linel); le; le = le->next) {
+		const struct aa_line *line = le->data;
+
+		for (; line; line = line->old) {
+			if (aa_line_registered_at(line, flow))
+				return true;
+		}
+	}
+
+	return false;
+}
+
+
+static void farewell_later(void *arg);
+
+
+/*
+ * It got lost, as far as can be seen.  What others are in service over is not
+ * closed for it: the flow is asked whether it works, and that is waited for;
+ * baresip's exit, where nobody is in service any more, need not wait so long.
+ */
+static void farewell_lost(struct farewell *fw)
+{
+	struct aa_flow *flow = aa_flow_user_flow(fw->user);
+
+	if (!farewell_conn_is(fw, aa_flow_conn(flow)) ||
+	    !farewell_shared(fw)) {
+		farewell_repeat(fw);
+		return;
+	}
+
+	if (!fw->asked)
+		aa_flow_check(flow);
+	fw->asked = true;
+	aa_tmr_start(&fw->tmr_again, DOUBT_MS, farewell_later, fw);
+}
+
+
+static void farewell_later(void *arg)
+{
+	struct farewell *fw = arg;
+	const struct aa_conn *conn =
+		aa_flow_conn(aa_flow_user_flow(fw->user));
+
+	/* it got there */
+	if (farewell_conn_is(fw, conn) && !aa_conn_unheard(conn)) {
+		if (!aa_binding_pending(fw->b))
+			farewell_said(fw);
+		return;
+	}
+
+	if (aa_now_ms() - fw->sent_at >= ASTRAY_MS)
+		farewell_said(fw);
+	else
+		farewell_lost(fw);
+}
+
+
 /*
  * Between two keep-alives a connection can be lost without a word: a router
  * forgets it, or the server is another process now.
@@ -3522,7 +3587,7 @@ static void farewell_doubt(void *arg)
 		aa_flow_conn(aa_flow_user_flow(fw->user));
 
 	if (!farewell_conn_is(fw, conn) || aa_conn_unheard(conn))
-		farewell_repeat(fw);
+		farewell_lost(fw);
 }
 
 
@@ -3554,8 +3619,8 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 	}
 
 	if (!msg && fw->stream && fw->user && !fw->again &&
-	    aa_now_ms() - fw->sent_at < DOUBT_MAX_MS) {
-		farewell_repeat(fw);
+	    (fw->asked || aa_now_ms() - fw->sent_at < DOUBT_MAX_MS)) {
+		farewell_lost(fw);
 		return;
 	}
 

@@ -13,6 +13,7 @@ from helpers_calls import (DOMAIN, OTHER, STAGES, World, gone_from, no_bindings,
                            to_stage)
 from lab.fake import usual
 from lab.figures import held
+from lab.link import SlowLink
 from lab.proc import VALGRIND
 from lab.wait import Timeout
 from test_hostile import phone_of, service
@@ -228,6 +229,48 @@ def test_exit_over_a_lost_connection(lab, how):
                             after=t)) <= 2
     no_bindings(w)
     held("End", "exit over a lost connection", bindings_left=0)
+
+
+def two_lines(w):
+    w.phone.accounts.append(w.account(101))
+    w.phone.config += ["%s %s" % kv for kv in w.backup_keys(2)]
+    w.phone.start()
+    w.wait_on("primary")
+    w.wait_on("primary", n=2)
+    w.wait_alone("primary")
+    w.wait_alone("primary", user=101)
+
+
+def test_delete_over_a_slow_connection(lab):
+    """An account is deleted, and a second later the server has not even
+    acknowledged that: the other line's connection is the same, and stays."""
+    w = World(lab, "E3", "tcp", far=False, start=False)
+    w.primary.kill()
+    link = SlowLink(lab, lab.primary, 0)
+    w.primary.start()
+    two_lines(w)
+    t = lab.now()
+    link.slow(w.phone.host, 1200)
+    w.phone.cmd("uadel " + w.aor("primary", 101))
+    lab.wire.wait_sip("REGISTER", status=200, dst="phone", user=101, after=t)
+    assert not w.bindings(101)
+    assert w.state()["counters"]["failovers"] == 0
+    assert w.on("primary")
+    assert not [e for e in lab.wire.find(kind="rst", after=t)]
+    held("End", "an account is deleted over a slow connection", moves=0)
+
+
+def test_delete_over_a_lost_connection(lab):
+    """A router has forgotten the connection that two lines have, and one of
+    them is deleted: it is taken back all the same."""
+    w = World(lab, "E3", "tcp", far=False, start=False)
+    two_lines(w)
+    forgotten(w)
+    w.phone.cmd("uadel " + w.aor("primary", 101))
+    lab.until(lambda: not w.bindings(101), 12, "its farewell")
+    lab.until(lambda: len(w.bindings()) == 1, 12, "one of the other line")
+    held("End", "an account is deleted over a lost connection",
+         bindings_left=0)
 
 
 # -- fifty rounds --------------------------------------------------------------------
