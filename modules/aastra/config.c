@@ -653,7 +653,12 @@ int aa_config_line(const struct aa_config *cfg, uint32_t line,
 	backup = lc->scenario != AA_SCENARIO_NONE;
 
 	e = aa_view_look_ok(&v, K_OUTBOUND_SUPPORT);
-	lc->outbound = e ? e->v.num : (backup && !lc->from_files);
+	if (e)
+		lc->outbound = e->v.num;
+	else if (backup)
+		lc->outbound = !lc->from_files;
+	else
+		lc->outbound = facts && facts->flows;
 
 	lc->registration_period = aa_view_num(&v, K_REGISTRATION_PERIOD);
 	if (!lc->registration_period && facts)

@@ -42,6 +42,8 @@ struct aa_account_facts {
 	struct aa_server outbound;   /**< first outbound proxy, if any      */
 	enum aa_transport transport; /**< from the AOR or outbound, or UNSET */
 	uint32_t regint;        /**< registration interval [s]              */
+	bool flows;             /**< `sipnat=outbound` (RFC 5626)           */
+	bool second;            /**< there is a second outbound proxy       */
 };
 
 /** Typed settings of one line, every default filled in */

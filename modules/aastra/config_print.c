@@ -106,6 +106,11 @@ static void account_value(char *buf, size_t sz, enum aa_key_id key,
 			(void)re_snprintf(buf, sz, "%u", facts->regint);
 		return;
 
+	case K_OUTBOUND_SUPPORT:
+		if (facts->flows && lc->scenario == AA_SCENARIO_NONE)
+			str_ncpy(buf, "1", sz);
+		return;
+
 	case K_TRANSPORT:
 		if (facts->transport != AA_TRANSPORT_UNSET)
 			(void)re_snprintf(buf, sz, "%d",

@@ -356,6 +356,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		BOOL(AA_SCOPE_BOTH, 0),
 		.line_beyond = true,
 		.deftext = "1 with a backup from baresip's own files, else 0",
+		.reason = "without a backup, an account with "
+			"`sipnat=outbound` has 1 as well",
 		.does = "Flows are kept open and checked all the time "
 			"(RFC 5626).",
 		.guide = "4-59, A-60",

@@ -298,6 +298,8 @@ static void facts_of(struct place *pl, const struct account *acc)
 	facts->domain.port = luri->port;
 	facts->regint      = account_regint(acc);
 	facts->transport   = transport_of(&luri->params);
+	facts->flows  = 0 == str_casecmp(account_sipnat(acc), "outbound");
+	facts->second = str_isset(account_outbound(acc, 1));
 
 	if (!str_isset(outbound))
 		return;
@@ -339,11 +341,21 @@ static int settings_of(const struct place *pl, struct aa_line_config *lc)
 }
 
 
-/* Does the configuration make a line of this account? */
+/*
+ * Does the configuration make a line of this account?  baresip registers it
+ * over both of its outbound proxies: that stays so until there is a backup.
+ */
 static bool is_wanted(const struct place *pl)
 {
-	return pl->made || pl->facts.regint ||
-		aa_config_names_line(lines.cfg, pl->n);
+	struct aa_line_config lc;
+
+	if (pl->made || aa_config_names_line(lines.cfg, pl->n))
+		return true;
+
+	if (!pl->facts.regint || !pl->facts.second)
+		return pl->facts.regint;
+
+	return settings_of(pl, &lc) || lc.scenario != AA_SCENARIO_NONE;
 }
 
 
@@ -458,6 +470,9 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what,
 
 	pl->kind = KIND_LINE;
 	say_line(pl, old ? " changed" : "");
+	if (!pl->made && pl->facts.second)
+		info("aastra: line %u: the outbound2 of its account is"
+		     " ignored\n", pl->n);
 
 	watch(line);
 	if (old) {
@@ -521,8 +536,12 @@ static int ua_appeared(struct ua *ua)
 
 	aa_config_check_line(lines.cfg, pl->n, &pl->facts);
 
-	if (!is_wanted(pl))
+	if (!is_wanted(pl)) {
+		if (pl->facts.regint)
+			info("aastra: %s has an outbound2 and no backup key:"
+			     " it is left to baresip\n", account_aor(acc));
 		return 0;
+	}
 
 	err = settings_of(pl, &lc);
 	if (!err)

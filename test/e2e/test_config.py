@@ -136,6 +136,62 @@ def test_no_registrar(lab):
     assert f.phone.exit() == 0
 
 
+def test_second_outbound_proxy(lab):
+    """baresip registers an account over its `outbound` and its `outbound2`.
+    That stays so until a backup key applies; then the second one is ignored,
+    and the log says so."""
+    _, _, reg = lab.edge_pair()
+    phone = lab.baresip(lab.account(
+        via=lab.primary, transport="tcp", extra='outbound2="sip:%s;'
+        'transport=tcp";sipnat=outbound' % lab.backup.ip), aastra=True,
+        config=["sip_recovery_base_timer 20"])
+    path = os.path.join(phone.dir, "config")
+
+    def over(*hosts):
+        lab.until(lambda: sorted(
+            h.name for b in reg.bindings("100") for h in (
+                lab.primary, lab.backup) if "@%s;" % h.ip in b["path"])
+            == sorted(hosts), 8, "registered over %s" % (hosts,))
+
+    over("primary", "backup")
+    assert phone.proc.wait_for_line("sip:100@.* has an outbound2 and no "
+                                    "backup key: it is left to baresip")
+    assert phone.state()["lines"] == []
+    with open(path) as f:
+        before = f.read()
+    with open(path, "a") as f:
+        f.write("sip_backup_outbound_proxy %s\n" % lab.backup.ip)
+    assert "line 1: begins" in phone.cmd("aastra_reload")
+    over("primary")
+    lab.until(lambda: phone.state(1)["service"] == PRIMARY, 5)
+    assert phone.proc.wait_for_line(
+        "line 1: the outbound2 of its account is ignored")
+    with open(path, "w") as f:
+        f.write(before)
+    assert "line 1: left to baresip" in phone.cmd("aastra_reload")
+    over("primary", "backup")
+    assert phone.exit() == 0
+
+
+def test_flows_of_an_account(lab):
+    """An account with `sipnat=outbound` keeps its flow without any key of
+    ours, as it did in baresip; one without it does not."""
+    reg = lab.combined(lab.primary)
+    phone = lab.baresip(
+        [lab.account(100, via=lab.primary, extra="sipnat=outbound"),
+         lab.account(101, via=lab.primary)], aastra=True)
+    lab.until(lambda: len(reg.bindings("100")) == len(reg.bindings("101"))
+              == 1, 5, "registered")
+    assert [x["outbound"] for x in phone.state()["lines"]] == [True, False]
+    assert [reg.bindings(u)[0]["reg_id"] for u in ("100", "101")] == [1, 0]
+    assert re.search(r"sip outbound support +1 +account",
+                     phone.cmd("aastra_config 1"))
+    assert re.search(r"sip outbound support +0 +default \(no backup\)",
+                     phone.cmd("aastra_config 2"))
+    lab.until(lambda: phone.state(1)["flows"][0]["keepalive"] != "none", 5)
+    assert phone.exit() == 0
+
+
 def test_listing(lab):
     """aastra_config: each value with where it came from, and no password."""
     ip = lab.primary.ip

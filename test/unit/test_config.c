@@ -1575,16 +1575,28 @@ static void test_outbound_default(void **state)
 	for (i=0; i<COUNT(casev); i++) {
 		struct aa_config *cfg = load(NULL, casev[i].baresip,
 					     casev[i].file);
+		struct aa_account_facts facts = account;
 		struct aa_line_config lc;
 		char row[128];
 
-		assert_int_equal(0, aa_config_line(cfg, 1, &account, &lc));
+		/* `sipnat=outbound` counts where there is no backup */
+		if (!i) {
+			facts.flows = true;
+			assert_int_equal(0, aa_config_line(cfg, 1, &facts,
+							   &lc));
+			assert_true(lc.outbound);
+			assert_listed(cfg, 1, &facts,
+				      "outbound support 1 account\n");
+		}
+		facts.flows = i > 0;
+
+		assert_int_equal(0, aa_config_line(cfg, 1, &facts, &lc));
 		assert_int_equal(casev[i].outbound, lc.outbound);
 		assert_int_equal(casev[i].from_files, lc.from_files);
 
 		(void)re_snprintf(row, sizeof(row), "outbound support %s\n",
 				  casev[i].listed);
-		assert_listed(cfg, 1, &account, row);
+		assert_listed(cfg, 1, &facts, row);
 
 		mem_deref(cfg);
 	}
