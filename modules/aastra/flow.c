@@ -111,6 +111,8 @@ struct aa_flow {
 	int64_t ahead;          /* the clock, when it was good last         */
 	int64_t pinged_ahead;   /* the same, when the CRLF was sent         */
 	bool anew;              /* what was sent before says nothing now    */
+	bool again;             /* tried at once, over a connection of its own;
+				   not twice                                */
 	bool shut;              /* waits for the end of a connection that
 				   nobody has verified                      */
 	char reason[REASON_SIZE];
@@ -247,6 +249,43 @@ static int target_use(struct aa_flow *flow, size_t ix)
 
 
 /*
+ * libre has one connection to an address, whoever wanted it: a server that one
+ * line names by its name, and another one by its address, is two flows.
+ *
+ * up: the other one works
+ */
+static bool is_shared(const struct aa_flow *flow, bool up)
+{
+	const struct le *le;
+
+	for (le = list_head(flow->le.list); le; le = le->next) {
+		const struct aa_flow *other = le->data;
+
+		if (other != flow && other->tp == flow->tp &&
+		    (up ? other->state == AA_FLOW_UP
+		     : other->state != AA_FLOW_IDLE) &&
+		    sa_cmp(&other->dst, &flow->dst, SA_ALL))
+			return true;
+	}
+
+	return false;
+}
+
+
+/*
+ * A flow that has failed is tried over a new connection.  The one that it had
+ * is closed by its name.  But its requests may have gone over another one: that
+ * which baresip has opened, or the server, or who has its address now.
+ */
+static bool close_borrowed(const struct aa_flow *flow)
+{
+	return flow->conn.borrowed && flow->tp != SIP_TRANSP_UDP &&
+		!flow->via && !is_shared(flow, true) &&
+		aa_conn_close_all(&flow->dst);
+}
+
+
+/*
  * Whoever is connected from a server's address, or to it, from before that was
  * known has shown nothing.  His connection is closed, and libre needs a moment
  * to take notice.
@@ -308,12 +347,14 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 		      uint32_t retry_after)
 {
 	uint64_t wait;
+	bool closed;
 
 	if (flow->state == AA_FLOW_IDLE)
 		return;
 
 	flow->anew = false;
 	flow_stop(flow);
+	closed = close_borrowed(flow);
 
 	/* a proxy that answers for others is not closed with one of them */
 	if (!flow->via)
@@ -335,6 +376,13 @@ static void flow_down(struct aa_flow *flow, const char *reason,
 
 	wait = backoff(flow);
 	wait = MAX(wait, (uint64_t)retry_after * 1000);
+
+	/* nobody has tried the server itself yet */
+	if (closed && !retry_after && !flow->again) {
+		flow->again = true;
+		wait = SHUT_WAIT_MS;
+	}
+
 	aa_tmr_start(&flow->tmr, wait, probe_handler, flow);
 
 	if (flow->state != AA_FLOW_DOWN) {
@@ -557,6 +605,7 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 	flow->dst = msg->src;
 	flow->ahead = aa_clock_ahead_ms();
 	flow->anew = false;
+	flow->again = false;
 	flow->reason[0] = '\0';
 	flow->tried = 0;
 
@@ -974,34 +1023,13 @@ static void flow_open(struct aa_flow *flow)
 }
 
 
-/*
- * libre has one connection to an address, whoever wanted it: a server that one
- * line names by its name, and another one by its address, is two flows.
- */
-static bool is_shared(const struct aa_flow *flow)
-{
-	const struct le *le;
-
-	for (le = list_head(flow->le.list); le; le = le->next) {
-		const struct aa_flow *other = le->data;
-
-		if (other != flow && other->state != AA_FLOW_IDLE &&
-		    other->tp == flow->tp &&
-		    sa_cmp(&other->dst, &flow->dst, SA_ALL))
-			return true;
-	}
-
-	return false;
-}
-
-
 static void flow_close(struct aa_flow *flow)
 {
 	if (flow->state == AA_FLOW_IDLE)
 		return;
 
 	flow_stop(flow);
-	if (is_shared(flow))
+	if (is_shared(flow, false))
 		aa_conn_init(&flow->conn);
 	else if (flow->keep && !flow->via)
 		aa_conn_close(&flow->conn, false);

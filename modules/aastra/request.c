@@ -26,7 +26,12 @@
 /* RFC 9293 3.3.2, as the kernel numbers them */
 enum {
 	STATE_ESTABLISHED = 1,
-	STATE_SYN_SENT    = 2
+	STATE_SYN_SENT    = 2,
+	STATE_CLOSE_WAIT  = 8
+};
+
+enum {
+	FD_MAX = 4096           /* descriptors that are looked at           */
 };
 
 
@@ -243,9 +248,13 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 		if (socket_ino(fd, &ino)) {
 			prm->conn->fd  = fd;
 			prm->conn->ino = ino;
+			prm->conn->borrowed = false;
 			aa_conn_user_timeout(prm->conn, prm->timeout);
 			nodelay(fd);
 		}
+	}
+	else if (prm->conn) {
+		prm->conn->borrowed = !aa_conn_isset(prm->conn);
 	}
 
 	aa_tmr_start(&r->tmr, prm->timeout, timeout_handler, r);
@@ -274,6 +283,7 @@ void aa_conn_init(struct aa_conn *conn)
 
 	conn->fd  = -1;
 	conn->ino = 0;
+	conn->borrowed = false;
 }
 
 
@@ -300,6 +310,7 @@ void aa_conn_from_msg(struct aa_conn *conn, const struct sip_msg *msg)
 	if (socket_ino(fd, &ino)) {
 		conn->fd  = fd;
 		conn->ino = ino;
+		conn->borrowed = false;
 	}
 }
 
@@ -422,6 +433,57 @@ void aa_conn_close(struct aa_conn *conn, bool abort)
 	}
 
 	aa_conn_init(conn);
+}
+
+
+/* Something can be sent over it; a UDP socket of ours may lead there as well */
+static bool is_tcp_to(int fd, const struct sa *peer)
+{
+	struct tcp_info ti;
+	socklen_t len = sizeof(ti);
+	struct sa sa;
+
+	sa_init(&sa, AF_UNSPEC);
+	sa.len = sizeof(sa.u);
+
+	return 0 == getpeername(fd, &sa.u.sa, &sa.len) &&
+		sa_cmp(&sa, peer, SA_ALL) &&
+		0 == getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) &&
+		(ti.tcpi_state == STATE_ESTABLISHED ||
+		 ti.tcpi_state == STATE_CLOSE_WAIT);
+}
+
+
+/**
+ * Close all connections of libre to a server that has failed
+ *
+ * There may be more than the one that requests went over: baresip's own, and
+ * those that the server, or who has its address, has opened to the phone. Each
+ * of them would get the next request.
+ *
+ * @param peer Address and port of the server
+ *
+ * @return true if there was one; libre takes notice of it in its event loop
+ */
+bool aa_conn_close_all(const struct sa *peer)
+{
+	struct aa_conn conn;
+	bool found = false;
+	int fd;
+
+	if (!sa_isset(peer, SA_ALL))
+		return false;
+
+	for (fd=0; fd<FD_MAX; fd++) {
+		if (!is_tcp_to(fd, peer) || !socket_ino(fd, &conn.ino))
+			continue;
+
+		conn.fd = fd;
+		aa_conn_close(&conn, true);
+		found = true;
+	}
+
+	return found;
 }
 
 

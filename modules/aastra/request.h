@@ -19,6 +19,8 @@ struct aa_conn {
 	int fd;                 /**< descriptor, -1 for none                */
 	const char *host;       /**< server, as the administrator wrote it  */
 	uint64_t ino;           /**< inode of the socket                    */
+	bool borrowed;          /**< not known: the latest request found one
+				     that somebody else has opened          */
 };
 
 /**
@@ -67,6 +69,7 @@ void aa_conn_user_timeout(const struct aa_conn *conn, uint32_t ms);
 int  aa_conn_received(const struct aa_conn *conn, uint64_t *bytes);
 bool aa_conn_unheard(const struct aa_conn *conn);
 void aa_conn_close(struct aa_conn *conn, bool abort);
+bool aa_conn_close_all(const struct sa *peer);
 
 bool aa_scode_is_server_failure(uint16_t scode);
 uint32_t aa_msg_retry_after(const struct sip_msg *msg);

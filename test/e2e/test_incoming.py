@@ -10,7 +10,7 @@ import pytest
 
 from helpers_calls import all_modules
 from lab.dns import Dns
-from lab.fake import Request, usual
+from lab.fake import Fake, Request, usual
 from lab.figures import held
 from lab.lab import DOMAIN
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
@@ -26,14 +26,15 @@ class Caller:
     """Connects to the phone from a host's address and port, and answers what
     it is asked there. shown: (certificate, key) if it is asked for one.
     context: that of an earlier one, whose TLS session goes on. shake=False:
-    its handshake comes with shake()."""
+    its handshake comes with shake(). answers=False: it says nothing."""
 
     name = "caller"
 
     def __init__(self, lab, host, port=5061, tls=True, shown=None,
-                 context=None, session=None, shake=True):
+                 context=None, session=None, shake=True, answers=True):
         self.requests = []
         self.error = ""
+        self.answers = answers
         self.up = not tls
         self.context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.check_hostname = False
@@ -89,7 +90,7 @@ class Caller:
                 head, _, data = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
                 r = Request(head + b"\r\n\r\n", self.sock.sendall)
                 self.requests.append(r)
-                if not r.method.startswith("SIP/"):
+                if self.answers and not r.method.startswith("SIP/"):
                     self.sock.sendall(usual(r) or b"")
         self.up = False
 
@@ -264,3 +265,38 @@ def test_name_that_leads_there_later(lab):
     dns.a(NAME, lab.regb, ttl=1)
     lab.wire.wait_kind("syn", src="phone", dst="regb", timeout=30)
     refused(lab, phone, evil)
+
+
+# ---- TCP: nobody shows anything, and silence must not hold the line -----------
+
+
+@parallel
+@pytest.mark.parametrize("outbound", [1, 0])
+def test_silent_neighbour(lab, outbound):
+    """Somebody at the dead primary's address and port is connected to the
+    phone and says nothing. The primary is back, and all there is: the line
+    gets through to it, and at once, not with the try after the next."""
+    fakes = {h.name: Fake(h).start() for h in (lab.primary, lab.backup)}
+    lab.others += fakes.values()
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True, config=[
+            "sip_listen %s:%d" % (lab.phone.ip, LISTEN),
+            "sip_backup_outbound_proxy " + lab.backup.ip,
+            "sip_outbound_support %d" % outbound,
+            *(x for x in FAST if "recovery" not in x),
+            "sip_recovery_base_timer 6", "sip_recovery_max_timer 6"])
+    lab.until(lambda: service(phone) == "primary", 5, "on the primary")
+    fakes["primary"].stop()
+    if not outbound:
+        phone.dial("sip:200@" + DOMAIN)
+    lab.until(lambda: service(phone) == "backup", 10, "on the backup")
+    silent = Caller(lab, lab.primary, 5060, tls=False, answers=False)
+    silent.sock.sendall(b"\r\n")     # libre waits 32 s for who says nothing
+    again = Fake(lab.primary).start()
+    lab.others.append(again)
+    fakes["backup"].stop()
+    lab.until(lambda: silent.requests, 15, "a request goes there")
+    t = lab.now()
+    lab.until(lambda: service(phone) == "primary", 10, "home")
+    assert lab.now() - t < 3
+    assert again.got("REGISTER")
