@@ -30,7 +30,11 @@ static struct {
 
 static int write_handler(const char *p, size_t size, void *arg)
 {
-	return fwrite(p, 1, size, arg) == size ? 0 : EIO;
+	errno = 0;
+	if (fwrite(p, 1, size, arg) == size)
+		return 0;
+
+	return errno ? errno : EIO;
 }
 
 

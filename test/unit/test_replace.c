@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
+#include <signal.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <cmocka.h>
 #include <re.h>
 #include "replace.h"
@@ -149,11 +151,62 @@ static void nothing(void **state)
 }
 
 
+static int long_handler(struct re_printf *pf, void *arg)
+{
+	const size_t *size = arg;
+	size_t n;
+	int err = 0;
+
+	for (n=0; n<*size && !err; n += 8)
+		err = re_hprintf(pf, "%08zx", n);
+
+	return err;
+}
+
+
+/* What the system says stands in the log, be it that a write failed in the
+   midst of what is printed or at its end; the old file stays */
+static void no_space(void **state)
+{
+	static const size_t sizev[] = {16, 8192, 12288, 200000};
+	struct rlimit old, few;
+	char text[8] = "";
+	size_t i;
+	FILE *f;
+	(void)state;
+
+	put("old");
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+
+	for (i=0; i<ARRAY_SIZE(sizev); i++) {
+		int err;
+
+		few = old;
+		few.rlim_cur = sizev[i] / 2;
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &few), 0);
+		err = aa_replace_file(path, false, long_handler,
+				      (void *)(uintptr_t)&sizev[i]);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+		assert_int_equal(err, EFBIG);
+		assert_int_equal(access("test_replace.txt.new", F_OK), -1);
+	}
+
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_int_equal(fread(text, 1, sizeof(text) - 1, f), 3);
+	(void)fclose(f);
+	assert_string_equal(text, "old");
+	(void)unlink(path);
+}
+
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(settle),
 		cmocka_unit_test(nothing),
+		cmocka_unit_test(no_space),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
