@@ -14,6 +14,13 @@ def commit():
     return p.stdout.strip() or "unknown"
 
 
+def table(head, lines):
+    """A table of a page."""
+    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    out += ["| " + " | ".join(str(c) for c in line) + " |" for line in lines]
+    return "\n".join(out)
+
+
 def replace(page, name, text, new=None):
     """Put text between the markers of a section.
 
