@@ -11,8 +11,9 @@ import tempfile
 import time
 
 from lab import Lab
+from lab.preload import build
 
-from . import page, plot, preload
+from . import page, plot
 
 ROUNDS = 3
 COUNTS = (1, 9, 50, 200, 1000)
@@ -45,7 +46,7 @@ class Stall:
     """See stall.c."""
 
     def __init__(self, folder):
-        self.so = preload.build("stall", folder)
+        self.so = build("bench/stall.c", folder)
         self.path = os.path.join(folder, "stall")
         self.reset()
 

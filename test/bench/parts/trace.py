@@ -11,8 +11,9 @@ import tempfile
 
 from lab import Lab
 from lab.link import SlowLink, know_each_other
+from lab.preload import build
 
-from . import page, preload
+from . import page
 
 ROUNDS = 10
 TRANSPORTS = ("tcp", "tls")
@@ -62,7 +63,7 @@ class Trace:
     """See trace.c."""
 
     def __init__(self, folder):
-        self.so = preload.build("trace", folder)
+        self.so = build("bench/trace.c", folder)
         self.path = os.path.join(folder, "trace")
 
     def fresh(self):

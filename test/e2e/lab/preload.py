@@ -19,16 +19,23 @@ def sanitizer(module):
     return re.findall(r"libasan\S* => (\S+)", text)
 
 
-def preload(lab, name):
-    """Compile test/fault/NAME.c; returns the environment with it."""
-    so = os.path.join(lab.dir, name + ".so")
+def build(source, folder):
+    """Compile test/SOURCE, for example "fault/memfault.c", into a library in
+    a folder; returns its path."""
+    so = os.path.join(folder, os.path.basename(source)[:-2] + ".so")
     if not os.path.exists(so):
-        cc = shutil.which("cc") or shutil.which("gcc")
         p = subprocess.run(
-            [cc or "cc", "-shared", "-fPIC", "-O2", "-o", so,
-             os.path.join(TOP, "test/fault", name + ".c")],
+            [shutil.which("cc") or "gcc", "-shared", "-fPIC", "-O2", "-Wall",
+             "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o", so,
+             os.path.join(TOP, "test", source)],
             capture_output=True, text=True)
         assert not p.returncode, p.stderr[-1000:]
+    return so
+
+
+def preload(lab, name):
+    """Compile test/fault/NAME.c; returns the environment with it."""
+    so = build("fault/%s.c" % name, lab.dir)
     return {"LD_PRELOAD": ":".join([*sanitizer(lab.module), so])}
 
 
