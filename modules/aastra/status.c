@@ -32,14 +32,24 @@ static bool server_configured(const struct aa_line *line, enum aa_role role,
 }
 
 
-/* Rank in force of a role; none where the role has no server at all */
+/*
+ * Rank in force of a role, and before the first one is, that which is being
+ * tried; none where the role has no server at all
+ */
 static const char *active_name(const struct aa_line *line, enum aa_role role)
 {
-	if (!server_configured(line, role, AA_RANK_PRIMARY) &&
-	    !server_configured(line, role, AA_RANK_BACKUP))
+	const bool primary = server_configured(line, role, AA_RANK_PRIMARY);
+
+	if (!primary && !server_configured(line, role, AA_RANK_BACKUP))
 		return aa_rank_name(AA_RANK_NONE);
 
-	return aa_rank_name(line->use[role]);
+	if (line->use[role] != AA_RANK_NONE)
+		return aa_rank_name(line->use[role]);
+
+	if (line->next && line->next->use[role] != AA_RANK_NONE)
+		return aa_rank_name(line->next->use[role]);
+
+	return aa_rank_name(primary ? AA_RANK_PRIMARY : AA_RANK_BACKUP);
 }
 
 
@@ -333,7 +343,8 @@ static int json_line(struct re_printf *pf, const struct aa_line *line,
 			  service_name(line));
 	err |= json_bool(pf, aa_line_registered(line));
 	err |= re_hprintf(pf, ",\"expires\":%u",
-			  line->cur ? aa_binding_expires(line->cur->b) : 0);
+			  line->cur && aa_line_registered(line) ?
+			  aa_binding_expires(line->cur->b) : 0);
 	err |= re_hprintf(pf, ",\"reg_id\":%u,\"hold_down_ms\":%llu"
 			  ",\"calls\":",
 			  line->cur ? aa_binding_regid(line->cur->b) : 0,

@@ -548,6 +548,41 @@ def test_state_document(lab, row, transport):
     assert "secret" not in table + told + w.phone.cmd("aastra_state")
 
 
+def test_state_before_and_after(lab):
+    """Before the line was registered for the first time, and when no server
+    is left: what is configured is not shown as if it were not, and nothing as
+    if it were registered."""
+    primary, backup, _ = lab.edge_pair()
+    primary.hang()
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True,
+        config=["sip_backup_outbound_proxy " + lab.backup.ip,
+                "sip_outbound_keepalive_timer 1",
+                "sip_transaction_timer 2000", "sip_recovery_base_timer 1",
+                "sip_recovery_max_timer 1"])
+
+    def check(service, rank, expires):
+        doc = phone.state()
+        assert fits(doc, DOCUMENT)
+        s = doc["lines"][0]
+        assert s["active"] == {"outbound_proxy": rank, "proxy": "primary",
+                               "registrar": "primary"}
+        assert (s["service"], s["registered"], s["expires"]) == (
+            service, service != "none", expires)
+
+    lab.wire.wait_sip("REGISTER", request=True, dst="primary")
+    check("none", "primary", 0)
+    lab.until(lambda: phone.state(1)["service"] == "backup", 8)
+    check("backup", "backup", 3600)
+    backup.kill()
+    lab.until(lambda: phone.state(1)["service"] == "none", 8)
+    check("none", "backup", 0)
+    primary.cont()
+    lab.until(lambda: phone.state(1)["service"] == "primary", 8)
+    check("primary", "primary", 3600)
+    assert phone.exit() == 0
+
+
 # -- what a user may do at any time -------------------------------------------------------
 
 
