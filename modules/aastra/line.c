@@ -1627,6 +1627,7 @@ static bool stray_leave(struct aa_line *line, const struct aa_stray *s)
 	path->wants        = false;
 	path->owed         = true;
 	path->astray_until = s->until;
+	path->late_until   = s->until;
 	list_append(&line->leavel, &path->le, path);
 
 	return true;
@@ -1657,18 +1658,55 @@ static void strays_take(struct aa_line *line)
 
 
 /*
+ * Farewells whose path was left before its REGISTER was answered are said once
+ * more: where that lay in a proxy, it came after them, and made a binding that
+ * nobody wants.
+ */
+static bool late_leave(struct aa_line *line, uint64_t now, bool all)
+{
+	struct le *le = list_head(&line->idlel);
+	bool left = false;
+
+	while (le) {
+		struct aa_path *path = le->data;
+
+		le = le->next;
+		if (!path->late_until || (now < path->late_until && !all))
+			continue;
+
+		if (now >= path->late_until)
+			path->late_until = 0;
+		path->owed   = true;
+		path->proven = false;
+		path->farewells = 0;
+		list_unlink(&path->le);
+		leave(line, path);
+		left = true;
+	}
+
+	return left;
+}
+
+
+/*
  * A REGISTER of an earlier life may have been under way as well.  When that
- * comes, a registrar forgets what is registered now (seen with Kamailio), and
- * nothing tells the phone: so it registers again until it cannot come any more.
+ * comes, a registrar forgets what is registered now (seen with Kamailio), or
+ * has one binding more, and nothing tells the phone: so that is taken back, and
+ * the line registers again, until it cannot come any more.
  */
 static void be_wary(struct aa_line *line)
 {
 	const uint64_t now = aa_now_ms();
 
-	if (!line->wary_at || now < line->wary_at)
+	if (!line->wary_at || now < line->wary_at) {
+		(void)late_leave(line, now, false);
 		return;
+	}
 
-	doubt(line);
+	/* the answer to a farewell leads to the same, see leaving_event() */
+	if (!late_leave(line, now, true))
+		doubt(line);
+
 	line->wary_gap *= 2;
 	line->wary_at   = now >= line->wary_until ? 0 :
 		MIN(now + line->wary_gap, line->wary_until);
@@ -3132,6 +3170,12 @@ static void schedule(struct aa_line *line, uint64_t now)
 		at = earliest(at, line->next->retry_at, now);
 	if (line->second)
 		at = earliest(at, line->second->retry_at, now);
+
+	for (le = list_head(&line->idlel); le; le = le->next) {
+		const struct aa_path *path = le->data;
+
+		at = earliest(at, path->late_until, now);
+	}
 
 	for (le = list_head(&line->leavel); le; le = le->next) {
 		const struct aa_path *path = le->data;

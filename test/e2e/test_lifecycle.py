@@ -411,18 +411,30 @@ class Forgetful:
     def __call__(self, r):
         if r.method != "REGISTER":
             return usual(r)
-        uri = re.search("<([^>]*)>", r.header("contact"))[1]
-        self.table.pop(uri, None)
+        contact = r.header("contact")
+        self.table.pop(self.key(contact), None)
         if r.expires:
-            self.table[uri] = r.header("contact")
+            self.table[self.key(contact)] = contact
             if self.silent:
                 return None
-        if r.expires and ";flow=" not in uri and self.loses:
+        if r.expires and ";flow=" not in contact and self.loses:
             self.loses = False
             r.send.__self__.shutdown(socket.SHUT_RDWR)
             return None
         return r.answer(200, "OK", *("Contact: " + x for x in
                                      self.table.values()))
+
+    @staticmethod
+    def key(contact):
+        return re.search("<([^>]*)>", contact)[1]
+
+
+class ByRegId(Forgetful):
+    """Knows a binding by its reg-id (RFC 5626 6)."""
+
+    @staticmethod
+    def key(contact):
+        return re.search(r"reg-id=(\d+)", contact)[1]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -469,6 +481,49 @@ def test_late_register(lab, transport, reload):
     lab.until(lambda: reg.table, 10, "it is there again")
     held("End", "a REGISTER that arrives after the next start",
          bindings_lost=0)
+
+
+def test_late_register_leaves_nothing(lab):
+    """As above, and the REGISTER of before arrives when all farewells have been
+    said: what it makes is taken back soon, and not after half an hour."""
+    reg = ByRegId()
+    reg.silent = True
+    phone, _ = phone_of(lab, [reg, reg], "tcp")
+    lab.until(lambda: reg.table, 8, "a REGISTER")
+    late = dict(reg.table)
+    assert phone.exit() == 0
+    phone.ctrl.close()
+    reg.silent = False
+    phone.start()
+    lab.until(lambda: reg.table and not reg.table.keys() & late.keys(), 8,
+              "a binding of this life, and none of before")
+    reg.table.update(late)
+    lab.until(lambda: not reg.table.keys() & late.keys(), 10, "taken back")
+    lab.until(lambda: reg.table, 4, "the binding of now")
+    held("End", "a REGISTER that arrives after the next start's farewells",
+         bindings_left=0)
+
+
+@pytest.mark.all_rows
+def test_late_register_of_a_move(lab):
+    """A move is taken back while its REGISTER, which lies in a proxy, has no
+    answer, and the farewell overtakes it: what it makes is taken back when it
+    cannot come any more (RFC 3261 17.1.2.2, Timer F)."""
+    reg = ByRegId()
+    phone, _ = phone_of(lab, [reg, reg], "tcp")
+    lab.until(lambda: service(phone) == "primary", 8, "registered")
+    home = set(reg.table)
+    reg.silent = True
+    phone.cmd("aastra_failover 1")
+    lab.until(lambda: set(reg.table) - home, 8, "a REGISTER at the backup")
+    late = {k: v for k, v in reg.table.items() if k not in home}
+    phone.cmd("aastra_auto 1")
+    reg.silent = False
+    lab.until(lambda: set(reg.table) == home, 8, "it is taken back")
+    reg.table.update(late)
+    lab.until(lambda: set(reg.table) == home, 40, "and once more")
+    held("End", "a REGISTER of a move that was taken back arrives late",
+         bindings_left=0)
 
 
 def test_plain_binding_is_not_left(lab):
