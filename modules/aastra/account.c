@@ -345,6 +345,21 @@ static bool answer_held(struct aa_account *acc)
 }
 
 
+/* baresip's own settings, as they were but for the registration period [s] */
+static int settings_restore(const struct aa_account *acc, uint32_t regint)
+{
+	struct account *a = ua_account(acc->own);
+	int err;
+
+	err  = outbound_set(a, acc->own_outbound, 0);
+	err |= outbound_set(a, acc->own_outbound2, 1);
+	err |= account_set_sipnat(a, acc->own_sipnat);
+	err |= account_set_regint(a, regint);
+
+	return err;
+}
+
+
 /**
  * Give the user agent back to baresip as it was, which then registers it
  *
@@ -352,7 +367,6 @@ static bool answer_held(struct aa_account *acc)
  */
 void aa_account_release(struct aa_account *acc)
 {
-	struct account *a;
 	int err;
 
 	if (!acc || acc->ended)
@@ -364,18 +378,14 @@ void aa_account_release(struct aa_account *acc)
 	calls_end(acc);
 	acc->other = mem_deref(acc->other);
 
-	a = ua_account(acc->own);
-	err  = outbound_set(a, acc->own_outbound, 0);
-	err |= outbound_set(a, acc->own_outbound2, 1);
-	err |= account_set_sipnat(a, acc->own_sipnat);
-	err |= account_set_regint(a, acc->own_regint);
+	err = settings_restore(acc, acc->own_regint);
 	if (!err)
 		err = ua_update_account(acc->own);
 	if (!err && acc->own_regint)
 		err = ua_register(acc->own);
 	if (err)
 		warning("aastra: %s: could not be given back (%m)\n",
-			account_aor(a), err);
+			account_aor(ua_account(acc->own)), err);
 
 	mem_deref(acc);
 }
@@ -389,16 +399,11 @@ void aa_account_release(struct aa_account *acc)
  */
 void aa_account_rest(struct aa_account *acc)
 {
-	struct account *a;
-
 	if (!acc || acc->ended)
 		return;
 
 	show_own(acc);
-	a = ua_account(acc->own);
-	(void)outbound_set(a, acc->own_outbound, 0);
-	(void)outbound_set(a, acc->own_outbound2, 1);
-	(void)account_set_regint(a, 0);
+	(void)settings_restore(acc, 0);
 }
 
 

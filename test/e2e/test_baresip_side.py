@@ -11,7 +11,7 @@ from helpers_calls import (DOMAIN, STAGES, World, all_modules, gone_from,
                            no_bindings, open_connections, to_stage)
 from lab.ctrl import CommandError
 from lab.pace import EMULATED, slack
-from lab.site import Site
+from lab.site import Site, reregister_so
 
 both_rows = pytest.mark.parametrize("row", ["E3", "E2"])
 
@@ -713,6 +713,25 @@ def test_user_unregisters(lab, row, rank):
     assert len(entries(phone)) == 1
     assert phone.exit() == 0
     lab.until(lambda: not site.bindings(), 5, "nothing is left")
+
+
+def test_unregistered_keeps_its_settings(lab):
+    """What the account itself says is not lost while the user has it
+    unregistered: `sipnat=outbound` still keeps flows after a reload."""
+    lab.combined(lab.primary)
+    phone = lab.baresip(
+        lab.account(domain=lab.primary.ip, transport="tcp",
+                    extra="sipnat=outbound"),
+        aastra=True, app_modules=[reregister_so(lab)])
+    lab.until(lambda: phone.state(1)["registered"], 10, "registered")
+    assert phone.state(1)["outbound"]
+    phone.cmd("unregister")
+    lab.until(lambda: not phone.state()["lines"], 5, "no line")
+    phone.cmd("aastra_reload")
+    phone.cmd("registeranew")
+    lab.until(lambda: phone.state(1)["registered"], 10, "registered again")
+    assert phone.state(1)["outbound"]
+    assert phone.exit() == 0
 
 
 @pytest.mark.parametrize("rank", ["primary", "backup"])

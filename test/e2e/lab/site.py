@@ -60,10 +60,8 @@ class Site:
         """Start the phone and wait until its lines are on that rank.
         reregister=True gives it the command of that name."""
         if reregister:
-            # a name relative to the phone's folder of modules
-            so = os.path.relpath(_build(self.lab.dir),
-                                 os.path.join(self.lab.dir, "x", "modules"))
-            kw["app_modules"] = [*kw.get("app_modules", ()), so]
+            kw["app_modules"] = [*kw.get("app_modules", ()),
+                                 reregister_so(self.lab)]
         self.phone = self.lab.baresip(
             [self.lab.account(u, via=self.lab.primary, extra=extra,
                               transport=self.transport, regint=regint)
@@ -179,6 +177,13 @@ def param(e, name):
     m = re.search(r">.*;\s*%s=(\"[^\"]*\"|[^;,]+)" % re.escape(name),
                   e.header("contact", ""))
     return m[1].strip('"') if m else None
+
+
+def reregister_so(lab):
+    """The module with these commands, relative to a phone's folder of
+    modules."""
+    return os.path.relpath(_build(lab.dir),
+                           os.path.join(lab.dir, "x", "modules"))
 
 
 def _build(folder):
