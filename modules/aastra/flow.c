@@ -111,6 +111,7 @@ struct aa_flow {
 	int64_t ahead;          /* the clock, when it was good last         */
 	int64_t pinged_ahead;   /* the same, when the CRLF was sent         */
 	bool anew;              /* what was sent before says nothing now    */
+	uint64_t name_until;    /* another name of it is being verified     */
 	bool again;             /* tried at once, over a connection of its own;
 				   not twice                                */
 	bool shut;              /* waits for the end of a connection that
@@ -897,11 +898,46 @@ static void check_address(struct aa_flow *flow)
 }
 
 
+/*
+ * Another name of this address may be verified just now, over the connection
+ * that would be used for this one as well.  That takes no longer than a
+ * transaction, or has failed.
+ */
+static bool name_wait(struct aa_flow *flow, enum aa_tlspeer peer)
+{
+	const uint64_t now = aa_now_ms();
+
+	if (peer != AA_TLSPEER_WAIT) {
+		flow->name_until = 0;
+		return false;
+	}
+
+	if (!flow->name_until)
+		flow->name_until = now + flow->transaction;
+
+	return now < flow->name_until;
+}
+
+
 /* The addresses are known, or as good as they will get */
 static void resolved(struct aa_flow *flow)
 {
-	if (shut_strangers(flow)) {
+	enum aa_tlspeer peer = AA_TLSPEER_OK;
+
+	if (flow->tp == SIP_TRANSP_TLS && !flow->via)
+		peer = aa_tlsguard_peer(&flow->dst, flow->host);
+
+	if (shut_strangers(flow) || name_wait(flow, peer)) {
+		flow->shut = true;
 		aa_tmr_start(&flow->tmr, SHUT_WAIT_MS, probe_handler, flow);
+		return;
+	}
+
+	if (peer != AA_TLSPEER_OK) {
+		flow->name_until = 0;
+		flow->conn.borrowed = peer == AA_TLSPEER_WAIT;
+		witness(flow, connection_name(flow), 0);
+		flow_down_err(flow, ETIMEDOUT);
 		return;
 	}
 

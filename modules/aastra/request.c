@@ -40,6 +40,7 @@ struct aa_req {
 	struct sip_request *req;
 	struct mbuf *mb;        /* what libre would retransmit              */
 	struct aa_tmr tmr;
+	char *host;             /* TLS server that it is for, or NULL       */
 	aa_send_h *sendh;
 	sip_resp_h *resph;
 	void *arg;
@@ -57,6 +58,7 @@ static void destructor(void *arg)
 
 	aa_compat_request_end(r->req, r->mb);
 	mem_deref(r->mb);
+	mem_deref(r->host);
 }
 
 
@@ -87,6 +89,12 @@ static int send_handler(enum sip_transp tp, aa_send_src *src,
 
 	mem_deref(r->mb);
 	r->mb = mem_ref(mb);
+
+	/* somebody else may have opened the connection since the flow was
+	   checked */
+	if (tp == SIP_TRANSP_TLS && r->host &&
+	    aa_tlsguard_peer(dst, r->host) == AA_TLSPEER_OTHER)
+		return EPROTO;
 
 	return r->sendh ? r->sendh(tp, src, dst, mb, r->arg) : 0;
 }
@@ -218,6 +226,12 @@ int aa_req_send(struct aa_req **reqp, const struct aa_req_prm *prm,
 	r->sendh = prm->sendh;
 	r->resph = prm->resph;
 	r->arg   = prm->arg;
+
+	if (prm->conn && prm->conn->host) {
+		err = str_dup(&r->host, prm->conn->host);
+		if (err)
+			goto out;
+	}
 
 	body = mbuf_alloc(512);
 	if (!body) {

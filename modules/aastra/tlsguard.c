@@ -32,6 +32,10 @@
  * at when the event loop has called everybody, for libre reads nothing from a
  * new connection before that.
  *
+ * For the same reason two names of one address share a connection, whichever it
+ * was verified for.  So before a request goes down it, the certificate has to
+ * have the name that is asked for.
+ *
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <errno.h>
@@ -297,6 +301,15 @@ static void session_offer(SSL *ssl, const char *host)
 }
 
 
+static void error_set(const char *host, int err)
+{
+	(void)re_snprintf(guard.error, sizeof(guard.error),
+			  "certificate refused: %s",
+			  X509_verify_cert_error_string(err));
+	str_ncpy(guard.error_host, host, sizeof(guard.error_host));
+}
+
+
 static int verify_handler(int ok, X509_STORE_CTX *ctx)
 {
 	const SSL *ssl = X509_STORE_CTX_get_ex_data(
@@ -304,15 +317,9 @@ static int verify_handler(int ok, X509_STORE_CTX *ctx)
 	const struct conn *conn = ssl ? SSL_get_ex_data(ssl, guard.index)
 		: NULL;
 
-	if (!ok) {
-		(void)re_snprintf(guard.error, sizeof(guard.error),
-				  "certificate refused: %s",
-				  X509_verify_cert_error_string(
-					  X509_STORE_CTX_get_error(ctx)));
-		str_ncpy(guard.error_host,
-			 conn && conn->host ? conn->host : "",
-			 sizeof(guard.error_host));
-	}
+	if (!ok)
+		error_set(conn && conn->host ? conn->host : "",
+			  X509_STORE_CTX_get_error(ctx));
 
 	return ok;
 }
@@ -505,10 +512,7 @@ static int cert_handler(X509_STORE_CTX *ctx, void *arg)
 
 	/* baresip 1.0.0 takes no notice of the result */
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, SSL_get_verify_callback(ssl));
-	(void)re_snprintf(guard.error, sizeof(guard.error),
-			  "certificate refused: %s",
-			  X509_verify_cert_error_string(err));
-	str_ncpy(guard.error_host, namev[0], sizeof(guard.error_host));
+	error_set(namev[0], err);
 
 	return 0;
 }
@@ -981,6 +985,76 @@ static bool conn_unsafe(const struct conn *conn, struct sa *peer)
 
 	return SSL_is_server(conn->ssl) || conn->shown ||
 		SSL_get_SSL_CTX(conn->ssl) != guard.ctx;
+}
+
+
+/* The certificate that it was verified with is for that name, too */
+static bool has_name(const SSL *ssl, const char *host)
+{
+	X509 *cert = SSL_get_peer_certificate(ssl);
+	bool ok;
+
+	ok = cert && 1 == (is_addr(host)
+			   ? X509_check_ip_asc(cert, host, 0)
+			   : X509_check_host(cert, host, 0,
+					     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+					     NULL));
+	X509_free(cert);
+	ERR_clear_error();
+
+	return ok;
+}
+
+
+static enum aa_tlspeer conn_peer(const struct conn *conn,
+				 const struct sa *peer, const char *host)
+{
+	struct sa sa;
+
+	if (!conn->guarded || !peer_of(&sa, conn->ssl) ||
+	    !sa_cmp(&sa, peer, SA_ALL))
+		return AA_TLSPEER_OK;
+
+	if (conn->host && 0 == str_casecmp(conn->host, host))
+		return AA_TLSPEER_OK;
+
+	if (!SSL_is_init_finished(conn->ssl))
+		return AA_TLSPEER_WAIT;
+
+	return has_name(conn->ssl, host) ? AA_TLSPEER_OK : AA_TLSPEER_OTHER;
+}
+
+
+/**
+ * Who is at the other end of the connections to an address?
+ *
+ * @param peer Address and port of the server
+ * @param host Its name or address, as the administrator wrote it
+ *
+ * @return AA_TLSPEER_OTHER: it was verified under another name, and has not
+ *         shown this one, as aa_tlsguard_error() says. AA_TLSPEER_WAIT: that
+ *         is not known before its handshake is through
+ */
+enum aa_tlspeer aa_tlsguard_peer(const struct sa *peer, const char *host)
+{
+	enum aa_tlspeer what = AA_TLSPEER_OK;
+	struct le *le;
+
+	if (!guard.wanted || !sa_isset(peer, SA_ALL) || !host)
+		return what;
+
+	LIST_FOREACH(&guard.connl, le) {
+		const enum aa_tlspeer it = conn_peer(le->data, peer, host);
+
+		if (it > what)
+			what = it;
+	}
+
+	if (what == AA_TLSPEER_OTHER)
+		error_set(host, is_addr(host) ? X509_V_ERR_IP_ADDRESS_MISMATCH
+			  : X509_V_ERR_HOSTNAME_MISMATCH);
+
+	return what;
 }
 
 

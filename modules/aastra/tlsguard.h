@@ -7,6 +7,14 @@
 #define AASTRA_TLSGUARD_H
 
 
+/** Who is at the other end of the connections to an address */
+enum aa_tlspeer {
+	AA_TLSPEER_OK = 0,      /**< the server, or there is none yet       */
+	AA_TLSPEER_WAIT,        /**< not known yet                          */
+	AA_TLSPEER_OTHER        /**< somebody else                          */
+};
+
+
 /**
  * The names of the server at an address, as the lines' settings give them
  *
@@ -26,6 +34,7 @@ int  aa_tlsguard_cert(const char *cert, const char *key, const char *chain);
 void aa_tlsguard_names(aa_tlsguard_names_h *h);
 void aa_tlsguard_close(void);
 bool aa_tlsguard_shut(const struct sa *peer);
+enum aa_tlspeer aa_tlsguard_peer(const struct sa *peer, const char *host);
 void aa_tlsguard_begin(const char *host);
 void aa_tlsguard_end(void);
 bool aa_tlsguard_error(const char *host, char *buf, size_t sz);

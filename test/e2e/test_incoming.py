@@ -105,15 +105,15 @@ class Caller:
         self.sock.close()
 
 
-def phone_of(lab, *config, via=None, regint=3600, **kw):
+def phone_of(lab, *config, via=None, regint=3600, more=(), **kw):
     """A phone that listens for TLS with a certificate of its own."""
     cert, key = lab.ca.issue("phone", ["IP:" + lab.phone.ip])
     both = os.path.join(lab.dir, "phone.pem")
     with open(both, "w") as f, open(cert) as x, open(key) as y:
         f.write(x.read() + y.read())
     return lab.baresip(
-        lab.account(via=via or lab.primary, transport="tls", port=5061,
-                    regint=regint),
+        [lab.account(via=via or lab.primary, transport="tls", port=5061,
+                     regint=regint), *more],
         config=["sip_listen %s:%d" % (lab.phone.ip, LISTEN),
                 "sip_certificate " + both, "sip_cafile " + lab.ca.cert,
                 "sip_line1_backup_outbound_proxy " + lab.backup.ip,
@@ -215,15 +215,14 @@ def test_session_of_a_stranger(lab, version, right):
 
 @parallel
 def test_late_handshake(lab):
-    """It connects, and waits with the handshake until the phone has something
-    to send."""
+    """It connects, and keeps the phone waiting for the handshake: the server
+    is gone home to all the same, when it is back."""
     p, b, phone = on_backup(lab)
     evil = Caller(lab, lab.primary, shake=False)
-    n = lambda: phone.state(1)["counters"]["probes"]    # noqa: E731
-    before = n()
-    lab.until(lambda: n() > before, 10, "a probe")
+    p.start()
+    lab.until(lambda: service(phone) == "primary", 10, "home")
     evil.shake()
-    refused(lab, phone, evil, p)
+    refused(lab, phone, evil)
 
 
 @parallel
@@ -300,3 +299,42 @@ def test_silent_neighbour(lab, outbound):
     lab.until(lambda: service(phone) == "primary", 10, "home")
     assert lab.now() - t < 3
     assert again.got("REGISTER")
+
+
+# ---- one address, two names ---------------------------------------------------
+
+
+@parallel
+@pytest.mark.parametrize("outbound", [1, 0])
+@pytest.mark.parametrize("right", [True, False], ids=["both", "one"])
+def test_server_of_another_line(lab, outbound, right):
+    """The name of line 2's server leads to line 1's: it gets what is line 2's
+    if its certificate has that name, too, and nothing if it has not, although
+    there is a connection that was verified for line 1."""
+    dns = Dns(lab.far).start()
+    lab.others.append(dns)
+    names = (NAME, "proxy.example.net")
+    for n in names:
+        dns.a(n, lab.primary)
+    p = lab.combined(lab.primary, **lab.tls(
+        lab.primary, *(names if right else names[:1])))
+    b = lab.combined(lab.backup, **lab.tls(lab.backup))
+    phone = phone_of(lab, "dns_server " + dns.address,
+                     "sip_line2_backup_outbound_proxy " + lab.backup.ip,
+                     "sip_outbound_support %d" % outbound, via=NAME,
+                     aastra=True, more=[lab.account(
+                         101, via=names[1], transport="tls", port=5061)])
+    lab.until(lambda: service(phone) == "primary", 10, "line 1")
+    where = "primary" if right else "backup"
+    lab.until(lambda: phone.state(2)["service"] == where, 10, "line 2")
+    if not right:
+        assert b.bindings("101")
+        lab.until(lambda: [f for f in phone.state(2)["flows"]
+                           if "certificate refused" in f["error"]
+                           and f["failures"] > 2], 15, "tried again")
+        assert [f["state"] for f in phone.state(1)["flows"]][0] == "up"
+    assert bool(p.bindings("101")) == right
+    assert len(p.bindings("100")) == 1
+    if not right:
+        held("TLS", "a connection that was verified for another line's server",
+             bindings=0)
