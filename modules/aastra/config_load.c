@@ -107,7 +107,19 @@ static int unknown_key(struct aa_config *cfg, struct aa_source *src,
 		limit = 2;
 
 	phone = aa_key_is_phone(base);
-	key   = phone ? NULL : guess(cfg, base, limit);
+	key   = NULL;
+
+	/* before the global one, which is as near: it would be all lines' */
+	if (!phone && !line && aa_key_split_loosely(base, &line, name)) {
+		key = aa_key_find(base);
+		if (!key) {
+			str_ncpy(base, name, sizeof(base));
+			line = 0;
+		}
+	}
+
+	if (!key && !phone)
+		key = guess(cfg, base, limit);
 
 	if (!key && !phone && aa_key_split_loosely(base, &line, name))
 		key = guess(cfg, base, limit);

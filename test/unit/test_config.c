@@ -3185,6 +3185,12 @@ static void test_malformed(void **state)
 		{F, TEXT("sip line 1 proxy ip: 10.0.0.2"), 1,
 		 "aastra.cfg:1: key 'sip line 1 proxy ip': unknown (did you "
 		 "mean 'sip line1 proxy ip'?)"},
+		{F, TEXT("sip line 2 registration period: 300"), 1,
+		 "aastra.cfg:1: key 'sip line 2 registration period': unknown "
+		 "(did you mean 'sip line2 registration period'?)"},
+		{F, TEXT("sip lineN registration period: 300"), 1,
+		 "aastra.cfg:1: key 'sip linen registration period': unknown "
+		 "(did you mean 'sip line1 registration period'?)"},
 		{F, TEXT("sip line1proxy ip: 10.0.0.2"), 1,
 		 "aastra.cfg:1: key 'sip line1proxy ip': unknown (did you "
 		 "mean 'sip line1 proxy ip'?)"},
