@@ -62,6 +62,7 @@ struct aa_config {
 	uint32_t guesses;
 	int status;             /* why a file could not be read              */
 	bool full;              /* FINDINGS_MAX reached                      */
+	char ifname[64];        /* `net_interface` of baresip's config       */
 	aa_config_msg_h *msgh;
 	void *arg;
 };

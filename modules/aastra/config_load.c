@@ -7,6 +7,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <re.h>
 #include "cfgfile.h"
@@ -221,6 +225,11 @@ static int entry_handler(const struct aa_cfg_entry *ce, void *arg)
 			   AA_CFG_LONGNAME)) &&
 	    aa_progkeys_take(cfg->keys, name, ce->value))
 		return 0;
+
+	/* baresip takes the first one */
+	if (baresip && ce->underscore && !cfg->ifname[0] &&
+	    !strcmp(ce->name, "net_interface"))
+		str_ncpy(cfg->ifname, ce->value, sizeof(cfg->ifname));
 
 	if (ce->underscore && aa_key_is_foreign(ce->name))
 		return 0;
@@ -540,47 +549,81 @@ static int look_at_accounts(struct aa_config *cfg, const char *path)
 }
 
 
-/** The MAC of the interface with the default route, as the phones write it */
-static bool get_mac(char *mac, size_t sz)
+struct first {
+	char *ifname;
+	size_t sz;
+};
+
+
+/** The first interface that can be spoken over */
+static bool first_handler(const char *ifname, const struct sa *sa, void *arg)
 {
-	char ifname[64] = "", path[128], text[32];
-	struct aa_value v;
-	ssize_t n;
-	int fd;
-	bool ok;
+	struct first *first = arg;
 
-	if (net_rt_default_get(AF_INET, ifname, sizeof(ifname)) &&
-	    net_rt_default_get(AF_INET6, ifname, sizeof(ifname)))
+	if (sa_is_loopback(sa) || sa_is_linklocal(sa))
 		return false;
 
-	if (!ifname[0] || strchr(ifname, '/'))
+	str_ncpy(first->ifname, ifname, first->sz);
+
+	return true;
+}
+
+
+/**
+ * The interface in use: baresip's own `net_interface`, which may be an
+ * address, else that with the default route, else the first one that there is
+ */
+static void get_interface(char *ifname, size_t sz, const struct aa_config *cfg)
+{
+	struct first first = {ifname, sz};
+	struct sa sa;
+
+	ifname[0] = '\0';
+
+	if (cfg->ifname[0]) {
+		if (sa_set_str(&sa, cfg->ifname, 0))
+			str_ncpy(ifname, cfg->ifname, sz);
+		else
+			(void)net_if_getname(ifname, sz, sa_af(&sa), &sa);
+		return;
+	}
+
+	if (net_rt_default_get(AF_INET, ifname, (int)sz) &&
+	    net_rt_default_get(AF_INET6, ifname, (int)sz))
+		(void)net_if_apply(first_handler, &first);
+}
+
+
+/**
+ * The MAC of the interface in use, as the phones write it; asked for by a
+ * socket, since /sys may be that of another network namespace
+ */
+static bool get_mac(char *mac, size_t sz, const struct aa_config *cfg)
+{
+	static const uint8_t none[6];
+	const uint8_t *hw;
+	struct ifreq ifr;
+	int fd, err;
+
+	memset(&ifr, 0, sizeof(ifr));
+	get_interface(ifr.ifr_name, sizeof(ifr.ifr_name), cfg);
+	if (!ifr.ifr_name[0])
 		return false;
 
-	(void)re_snprintf(path, sizeof(path), "/sys/class/net/%s/address",
-			  ifname);
-
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;
 
-	n = read(fd, text, sizeof(text) - 1);
+	err = ioctl(fd, SIOCGIFHWADDR, &ifr);
 	(void)close(fd);
 
-	if (n < 17)
+	hw = (const uint8_t *)ifr.ifr_hwaddr.sa_data;
+	if (err || ifr.ifr_hwaddr.sa_family != ARPHRD_ETHER ||
+	    !memcmp(hw, none, sizeof(none)))
 		return false;
 
-	text[17] = '\0';
-
-	if (aa_value_init(&v, &aa_keyv[K_CFG_MAC], text))
-		return false;
-
-	ok = v.state == VALUE_OK && strcmp(v.val, "000000000000");
-	if (ok)
-		str_ncpy(mac, v.val, sz);
-
-	aa_value_reset(&v);
-
-	return ok;
+	return re_snprintf(mac, sz, "%02X%02X%02X%02X%02X%02X", hw[0], hw[1],
+			   hw[2], hw[3], hw[4], hw[5]) > 0;
 }
 
 
@@ -605,7 +648,7 @@ bool aa_config_mac(const struct aa_config *cfg, char *mac, size_t sz)
 
 	e = aa_config_entry(cfg, 0, K_CFG_MAC);
 	if (!e)
-		return get_mac(mac, sz);
+		return get_mac(mac, sz, cfg);
 
 	str_ncpy(mac, e->v.val, sz);
 

@@ -102,6 +102,32 @@ def test_lines_from_files_alone(lab):
         assert f.server.bindings(str(user)) == []
 
 
+def test_file_by_mac(lab):
+    """Without `aastra_cfg_mac`, <MAC>.cfg is that of the interface which
+    baresip uses, whichever has the default route."""
+    phone = lab.phone
+    for args in (("link", "add", "other", "type", "bridge"),
+                 ("addr", "add", "192.0.2.1/24", "dev", "other"),
+                 ("link", "set", "other", "up"),
+                 ("route", "add", "default", "dev", "other")):
+        phone.run("ip", *args)
+
+    def mac(name):
+        text = phone.run("ip", "link", "show", name)
+        return re.search(r"ether ([0-9a-f:]+)", text)[1].replace(
+            ":", "").upper()
+
+    f = Files(lab, "sip transport protocol: 2\n", files={
+        "phonecfg/%s.cfg" % mac("eth0"): line(
+            1, lab.primary.ip, password=SECRET % 100),
+        "phonecfg/%s.cfg" % mac("other"): line(
+            1, lab.primary.ip, 101, password=SECRET % 101)})
+    f.registered(100)
+    assert mac("eth0") + ".cfg:" in f.phone.cmd("aastra_config 1")
+    assert f.aors() == ["100"]
+    assert f.phone.exit() == 0
+
+
 def test_accounts_beside_files(lab):
     """The second line is described by the file: the second account is
     ignored, and not one REGISTER of it is seen."""
