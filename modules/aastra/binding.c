@@ -240,7 +240,10 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 		(void)pl_strdup(&b->server, &hdr->val);
 	}
 
-	b->expires = cm.expires ? cm.expires : b->want_expires;
+	/* RFC 3261 10.3 7: no longer than what was asked for.  A line that goes
+	   by more would not be heard of for as long. */
+	b->expires = cm.expires ? MIN(cm.expires, b->want_expires)
+		: b->want_expires;
 	b->until   = aa_now_ms() + (uint64_t)b->expires * 1000;
 	b->ok      = true;
 	b->unsure  = false;

@@ -542,6 +542,74 @@ def test_malformed_answers(lab):
          moves=1)
 
 
+ODD_200 = {
+    "routes": [*("%s: <sip:10.77.0.20;lr>" % x for x in (
+        "Service-Route", "Path", "Record-Route")),
+        "P-Associated-URI: <sip:evil@10.77.0.20>"],
+    "many Contacts": ["Contact: <sip:x%d@10.77.0.20>;expires=%d" % (i, i)
+                      for i in range(1000)],
+    "many Vias": ["Via: SIP/2.0/TCP 10.77.0.20;branch=z9hG4bK%d" % i
+                  for i in range(1000)],
+    "expires": ["4294967295", "4294967296", "-1", "0", "x", ""],
+    "Expires": ["Expires: 999999999999", "Contact: *"],
+}
+
+
+@parallel
+@pytest.mark.parametrize("what", ODD_200)
+def test_odd_200(lab, what):
+    """A 200 to REGISTER with routes that lead elsewhere, a thousand Contacts
+    of others, or a time without end: nothing goes elsewhere, and the line
+    registers again before the time is over that it asked for."""
+    odd = ODD_200[what]
+    n = iter(range(1000000))
+
+    def handler(r):
+        if r.method != "REGISTER" or not r.expires:
+            return usual(r)
+        contact = r.header("contact")
+        if what == "expires":
+            contact = re.sub(r"(?<=expires=)\d+", odd[next(n) % len(odd)],
+                             contact)
+            return r.answer(200, "OK", "Contact: " + contact)
+        if what == "Expires":
+            return r.answer(200, "OK", *odd)
+        return r.answer(200, "OK", *odd, "Contact: " + contact)
+    evil = Fake(lab.far).start()
+    lab.others.append(evil)
+    phone, fakes = phone_of(lab, [handler, usual], "tcp", config=[
+        "sip_registration_period 2", "sip_registration_renewal_timer 1"])
+    lab.until(lambda: len(fakes[0].got("REGISTER")) > 6
+              or what != "expires" and len(fakes[0].got("REGISTER")) > 2, 20,
+              "registered again and again")
+    assert phone.state(1)["expires"] <= 2
+    phone.dial("sip:200@" + DOMAIN)
+    lab.until(lambda: fakes[0].got("INVITE"), 5, "called there")
+    assert service(phone) == PRIMARY and not evil.requests
+    held("Servers", "a 200 to REGISTER with odd " + what,
+         requests_sent_elsewhere=0, moves=0)
+
+
+@parallel
+@pytest.mark.parametrize("method", ["REGISTER", "SUBSCRIBE", "OPTIONS"])
+def test_redirected(lab, method):
+    """A server that sends the phone elsewhere: nobody goes."""
+    def handler(r):
+        if r.method == method:
+            return r.answer(302, "Moved", "Contact: <sip:evil@%s>"
+                            % lab.far.ip)
+        return usual(r)
+    evil = Fake(lab.far, lambda r: r.answer(401, "Unauthorized", chall()))
+    lab.others.append(evil.start())
+    phone, fakes = phone_of(lab, [handler, usual], config=[
+        "sip line1 subscribe: dialog 200"])
+    lab.until(lambda: len(fakes[0].got("OPTIONS")) > 2, 10, "checked again")
+    lab.until(lambda: fakes[0].got(method), 10, "redirected")
+    lab.never(lambda: evil.requests, 0.5, "it went there")
+    assert len(fakes[0].got(method)) < 5
+    held("Servers", "a 302 to " + method, requests_sent_elsewhere=0)
+
+
 @parallel
 def test_answers_to_nothing(lab):
     """A server that sends answers to requests that were never sent, and each
