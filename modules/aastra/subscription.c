@@ -2862,7 +2862,7 @@ int aa_subs_alloc(struct aa_subs **subsp, struct sip *sip,
 	subs->retry_timeout = cfg->subscription_timeout_retry;
 	subs->retry_failed  = cfg->subscription_failed_retry;
 	subs->burst         = MIN(rate, (uint32_t)BURST_MAX);
-	subs->every         = 1000 / rate;
+	subs->every         = (1000 + rate - 1) / rate; /* not more often */
 	subs->tokens        = subs->burst;
 	subs->tokens_at     = aa_now_ms();
 

@@ -2086,16 +2086,19 @@ static bool all_ranked(const void *arg)
 }
 
 
-static void hundred_lamps(void **state)
+/* Returns when they were told to */
+static uint64_t hundred_lamps_move(uint32_t rate)
 {
+	struct aa_line_config cfg = *config();
+	uint64_t begun;
 	enum aa_rank rank = AA_RANK_PRIMARY;
 	char user[16];
-	unsigned i, j;
-	(void)state;
+	unsigned i;
 
 	/* nothing is asked for twice because the machine is busy */
 	t.transaction = 30000;
-	start(config());
+	cfg.subscription_rate = rate;
+	start(&cfg);
 	for (i=0; i<100; i++) {
 		(void)snprintf(user, sizeof(user), "%u", 1000 + i);
 		assert_int_equal(aa_subs_add(t.subs, "dialog", user), 0);
@@ -2106,11 +2109,23 @@ static void hundred_lamps(void **state)
 
 	t.logc = 0;
 	rank = AA_RANK_BACKUP;
+	begun = clock_ms();
 	go(1, false);
 	assert_true(run(all_ranked, &rank, 6000));
 	assert_int_equal(t.logc, 100);
 	assert_int_equal(events(AA_SUB_EV_MOVED), 1);
 	assert_string_equal(event_text(AA_SUB_EV_MOVED), "100 subscriptions");
+
+	return begun;
+}
+
+
+static void hundred_lamps(void **state)
+{
+	unsigned i, j;
+	(void)state;
+
+	(void)hundred_lamps_move(0);
 
 	/* in any 200 ms: what may begin at once, and what was refilled */
 	for (i=0; i<t.logc; i++) {
@@ -2118,6 +2133,17 @@ static void hundred_lamps(void **state)
 			;
 		assert_true(j - i <= 50 + 200 / 20 + 4);
 	}
+}
+
+
+/* A rate that does not divide a second is not exceeded either */
+static void hundred_lamps_soon(void **state)
+{
+	uint64_t begun;
+	(void)state;
+
+	begun = hundred_lamps_move(600);
+	assert_true(t.logv[99].t - begun >= (100 - 50 - 1) * 1000 / 600);
 }
 
 
@@ -2260,6 +2286,7 @@ int main(void)
 		TEST(suspended),
 		TEST(suspended_dead_and_back),
 		TEST(hundred_lamps),
+		TEST(hundred_lamps_soon),
 		TEST(end_waits),
 		TEST(end_gives_up),
 		TEST(end_now),
