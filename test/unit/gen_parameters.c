@@ -138,8 +138,8 @@ static void md_page(void)
 	    "%u keys: %zu work, %zu are read and checked but not used; the"
 	    " reason stands with each.\n"
 	    "They are those of the Aastra and Mitel administrator guides, and"
-	    " some beyond them. The same list,\n"
-	    "with what is in force and where it came from, is printed by"
+	    " some beyond them. What is in\n"
+	    "force, and where it came from, is printed by"
 	    " `aastra_config [N]`.\n"
 	    "\n"
 	    "## Where they stand\n"
@@ -172,8 +172,8 @@ static void md_page(void)
 	    "changes when the call has ended. Where a file can not be read,"
 	    " or has no key in it any more, nothing changes.\n"
 	    "An account that a described line has displaced comes back when"
-	    " baresip is started again, and\n"
-	    "`sips trusted certificates` is read at start only.\n",
+	    " baresip is started again; ports and\n"
+	    "certificates are read at start only.\n",
 	    (unsigned)KEY_COUNT, used, KEY_COUNT - used);
 
 	for (g = 0; g < GROUPS; g++) {
@@ -192,11 +192,13 @@ static void md_page(void)
 	    "\n"
 	    "The phones send UDP from port 5060, or `sip local port`, where"
 	    " `sip symmetric udp signaling` is 1, and from\n"
-	    "another where it is 0 (or where a backup is configured). libre"
-	    " has one socket for UDP and always sends from\n"
-	    "the port that it listens on: what is chosen here is 1, for every"
-	    " line. `sip_listen 0.0.0.0:5060` in baresip's\n"
-	    "`config` names the port; without it a free one is taken.\n");
+	    "another where it is 0 (or where a backup is configured). Here"
+	    " that is so once one of `sip local port`,\n"
+	    "`sip symmetric udp signaling` and `sip rport: 1` is written;"
+	    " without them baresip's `sip_listen` counts, which is a\n"
+	    "free port by default. libre listens on every port that it sends"
+	    " from: what differs is the port, see\n"
+	    "[configuration.md](configuration.md#ports).\n");
 }
 
 
@@ -313,6 +315,14 @@ static void man_page(void)
 	    ".TP\n.I ~/.baresip/aastra_farewells\n"
 	    "What was unregistered at the end and not answered; there only"
 	    " for so long.\n"
+	    ".TP\n.I ~/.baresip/aastra_history\n"
+	    "The latest changes of the lines, 1024 at most.\n"
+	    ".TP\n.I ~/.baresip/aastra_files\n"
+	    "The last good copy of what \\fBaastra_cfg_url\\fR names;"
+	    " passwords are in it.\n"
+	    ".TP\n.I ~/.baresip/aastra_http_token\n"
+	    "The token of the page, where \\fBaastra_http_token\\fR names"
+	    " none and others than this host may see it.\n"
 	    ".TP\n.I ~/.baresip/aastra_uuid\n"
 	    "The instance\\-id, where baresip has none.\n"
 	    ".SH SEE ALSO\n"
