@@ -308,8 +308,8 @@ int aa_history_read(struct aa_journal *jnl, const char *buf, size_t len)
  * @param jnl  Journal, still empty
  * @param path File
  *
- * @return 0 if success, ENOENT if there is none, EBADMSG if it is damaged,
- *         otherwise errorcode
+ * @return 0 if success, ENOENT if there is none, EBADMSG if it is damaged or no
+ *         plain file, otherwise errorcode
  */
 int aa_history_load(struct aa_journal *jnl, const char *path)
 {
@@ -321,9 +321,9 @@ int aa_history_load(struct aa_journal *jnl, const char *path)
 	if (!jnl || !str_isset(path))
 		return EINVAL;
 
-	f = fopen(path, "re");
-	if (!f)
-		return errno;
+	err = aa_replace_read(&f, path);
+	if (err)
+		return err;
 
 	buf = malloc(AA_HISTORY_BYTES);
 	if (!buf) {

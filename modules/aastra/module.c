@@ -659,12 +659,13 @@ static bool uuid_ok(const char *str)
 
 static int uuid_read(char *uuid, size_t sz, const char *file)
 {
-	FILE *f = fopen(file, "r");
 	char buf[64] = "";
-	int err = 0;
+	FILE *f;
+	int err;
 
-	if (!f)
-		return errno;
+	err = aa_replace_read(&f, file);
+	if (err)
+		return err;
 
 	if (!fgets(buf, (int)sizeof(buf), f))
 		err = EBADMSG;
@@ -692,8 +693,9 @@ static int uuid_make(char *uuid, size_t sz)
 
 static int uuid_write(const char *uuid, const char *file)
 {
-	const int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-			    0600);
+	/* nobody reads a pipe */
+	const int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
+			    O_NONBLOCK, 0600);
 	const ssize_t n = (ssize_t)strlen(uuid);
 	int err = 0;
 
@@ -918,8 +920,10 @@ static int module_init(void)
 
 	aa_metrics_reset();
 	err = history_init(path);
-	if (err)
+	if (err) {
+		list_flush(&aastra.phone.strayl);
 		return err;
+	}
 
 	err = aa_lines_init(&aastra.phone, path, aastra.path_warm);
 	if (err) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <signal.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <re.h>
 #include "replace.h"
 
@@ -99,6 +100,49 @@ int aa_replace_file(const char *path, bool sync, re_printf_h *ph, void *arg)
 		err = errno;
 	if (err)
 		(void)unlink(tmp);
+
+	return err;
+}
+
+
+/**
+ * Open a file to read what was written there.  Only a plain one: a pipe that
+ * nobody writes to would hold up baresip's start for ever.
+ *
+ * @param fp   Pointer to the file, to be closed by fclose()
+ * @param path File
+ *
+ * @return 0 if success, EBADMSG if it is no plain file, otherwise errorcode
+ */
+int aa_replace_read(FILE **fp, const char *path)
+{
+	struct stat st;
+	int fd, err = 0;
+	FILE *f;
+
+	if (!fp || !str_isset(path))
+		return EINVAL;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return errno;
+
+	if (fstat(fd, &st))
+		err = errno;
+	else if (!S_ISREG(st.st_mode))
+		err = EBADMSG;
+	if (err)
+		goto out;
+
+	f = fdopen(fd, "r");
+	if (f)
+		*fp = f;
+	else
+		err = errno;
+
+ out:
+	if (err)
+		(void)close(fd);
 
 	return err;
 }

@@ -7,6 +7,7 @@
 #define AASTRA_REPLACE_H
 
 int  aa_replace_file(const char *path, bool sync, re_printf_h *ph, void *arg);
+int  aa_replace_read(FILE **fp, const char *path);
 int  aa_replace_settle(const char *path);
 void aa_replace_close(void);
 

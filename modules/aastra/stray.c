@@ -299,11 +299,10 @@ void aa_stray_load(struct list *strayl, const char *path)
 	unsigned n = 0;
 	FILE *f;
 
-	if (!strayl || !str_isset(path))
+	if (!strayl)
 		return;
 
-	f = fopen(path, "re");
-	if (!f)
+	if (aa_replace_read(&f, path))
 		return;
 
 	if (fgets(text, (int)sizeof(text), f) &&

@@ -181,11 +181,7 @@ void aa_warm_load(struct aa_line *line, const char *path)
 {
 	FILE *f;
 
-	if (!line || !str_isset(path))
-		return;
-
-	f = fopen(path, "re");
-	if (!f)
+	if (!line || aa_replace_read(&f, path))
 		return;
 
 	/* accounts may have come before it, or gone, since then */

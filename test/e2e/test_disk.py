@@ -70,3 +70,26 @@ def test_nothing_can_be_written(lab, how):
     assert sorted(said) == sorted(
         FILES[:3] + twice + (FILES[3:] if how != "missing" else []))
     held("Disk", "configuration folder " + how, moves=2, crashes=0)
+
+
+@pytest.mark.parametrize("how", ["pipe", "folder"])
+def test_no_plain_files(lab, how):
+    """What is a pipe that nobody writes to, or a folder, holds nothing up, and
+    is replaced where that can be."""
+    p = lab.combined(lab.primary)
+    phone = lab.baresip(lab.account(via=lab.primary, transport="tcp"),
+                        aastra=True, start=False, files={"uuid": ""}, config=[
+                            "sip_line1_backup_outbound_proxy "
+                            + lab.backup.ip])
+    paths = [os.path.join(phone.dir, x) for x in FILES]
+    os.makedirs(phone.dir, exist_ok=True)
+    for path in paths:
+        (os.mkfifo if how == "pipe" else os.mkdir)(path)
+    phone.start()
+    lab.until(lambda: phone.state(1)["service"] == "primary", 10, "registered")
+    p.hang()                    # the farewell may arrive still
+    assert phone.exit() == 0
+    plain = [os.path.isfile(x) for x in paths]
+    assert plain == ([True, True, True, False] if how == "pipe" else
+                     [False] * 4)
+    held("Disk", "no plain files: " + how, crashes=0)

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <cmocka.h>
 #include <re.h>
 #include "replace.h"
@@ -197,6 +198,38 @@ static void no_space(void **state)
 	assert_int_equal(fread(text, 1, sizeof(text) - 1, f), 3);
 	(void)fclose(f);
 	assert_string_equal(text, "old");
+
+	(void)unlink(path);
+}
+
+
+/* What is no plain file holds nothing up */
+static void reading(void **state)
+{
+	char text[16] = "";
+	FILE *f = NULL;
+	(void)state;
+
+	(void)unlink(path);
+	assert_int_equal(aa_replace_read(&f, path), ENOENT);
+	assert_int_equal(aa_replace_read(&f, ""), EINVAL);
+	assert_int_equal(aa_replace_read(NULL, path), EINVAL);
+	assert_int_equal(aa_replace_read(&f, "."), EBADMSG);
+	assert_int_equal(aa_replace_read(&f, "/dev/zero"), EBADMSG);
+
+	/* a pipe that nobody writes to */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	(void)alarm(30);
+	assert_int_equal(aa_replace_read(&f, path), EBADMSG);
+	(void)alarm(0);
+	(void)unlink(path);
+	assert_null(f);
+
+	put("some text");
+	assert_int_equal(aa_replace_read(&f, path), 0);
+	assert_non_null(fgets(text, sizeof(text), f));
+	assert_string_equal(text, "some text");
+	assert_int_equal(fclose(f), 0);
 	(void)unlink(path);
 }
 
@@ -207,6 +240,7 @@ int main(void)
 		cmocka_unit_test(settle),
 		cmocka_unit_test(nothing),
 		cmocka_unit_test(no_space),
+		cmocka_unit_test(reading),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
