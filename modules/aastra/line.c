@@ -866,6 +866,14 @@ static void plain_learn(const struct aa_line *line, const struct aa_binding *b,
 }
 
 
+/* Was it answered by nobody, or by a proxy that got no answer itself (RFC 3261
+   16.7, 21.4.9, 21.5.5)?  The registrar may take it still. */
+static bool is_open(const struct sip_msg *msg)
+{
+	return !msg || msg->scode == 408 || msg->scode == 504;
+}
+
+
 static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 			    const char *reason, uint32_t retry_after,
 			    const struct sip_msg *msg, void *arg)
@@ -882,7 +890,7 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 		aa_flow_seen(path->flow, msg);
 
 	if (ev != AA_BINDING_GONE)
-		path->late_until = msg ? 0 : aa_now_ms() + ASTRAY_MS;
+		path->late_until = is_open(msg) ? aa_now_ms() + ASTRAY_MS : 0;
 
 	path->event           = true;
 	path->ev              = ev;
@@ -909,13 +917,16 @@ static bool turn_handler(uint64_t left, void *arg)
 	struct aa_path *path = arg;
 	struct aa_pace *pace = &path->line->phone->pace;
 
-	if (aa_account_calls(path->line->acc)) {
+	if (aa_account_calls(path->line->acc))
 		aa_pace_pass(pace, &path->refresh);
-		return true;
-	}
+	else if (!aa_pace_ask(pace, &path->refresh, AA_PACE_REFRESH, left,
+			      refresh_handler, path))
+		return false;
 
-	return aa_pace_ask(pace, &path->refresh, AA_PACE_REFRESH, left,
-			   refresh_handler, path);
+	/* until it is answered, as in attempt() */
+	path->late_until = aa_now_ms() + ASTRAY_MS;
+
+	return true;
 }
 
 

@@ -401,12 +401,13 @@ class Forgetful:
     """A registrar that keeps what it is told, by the URI of its Contact, and
     lists that in each answer. It may lose the connection of what baresip
     itself registers, before that has its answer, or may answer nothing that
-    registers."""
+    registers, or be behind a proxy that has no answer (408)."""
 
     def __init__(self):
         self.table = {}
         self.loses = False
         self.silent = False
+        self.behind = False
 
     def __call__(self, r):
         if r.method != "REGISTER":
@@ -416,7 +417,7 @@ class Forgetful:
         if r.expires:
             self.table[self.key(contact)] = contact
             if self.silent:
-                return None
+                return r.answer(408, "Timeout") if self.behind else None
         if r.expires and ";flow=" not in contact and self.loses:
             self.loses = False
             r.send.__self__.shutdown(socket.SHUT_RDWR)
@@ -454,16 +455,18 @@ def test_unloaded_while_it_registers(lab, transport):
     held("End", "unloaded while it registers", bindings_left=0)
 
 
-@pytest.mark.parametrize("transport, reload", [
-    ("tcp", False), ("udp", False), ("tcp", True)], ids=[
-        "tcp", "udp", "reload"])
-def test_late_register(lab, transport, reload):
+@pytest.mark.parametrize("transport, how", [
+    ("tcp", ""), ("udp", ""), ("tcp", "reload"), ("tcp", "behind")], ids=[
+        "tcp", "udp", "reload", "behind"])
+def test_late_register(lab, transport, how):
     """baresip ends while a REGISTER waits for its answer, which lies in a proxy,
     and begins again. When that arrives, the registrar forgets the binding of
     now: it is there again soon, and not after half an hour. Also where the
-    settings have changed since the start."""
+    settings have changed since the start, or the proxy has said that it got
+    no answer."""
     reg = Forgetful()
     reg.silent = True
+    reg.behind = how == "behind"
     phone, _ = phone_of(lab, [reg, reg], transport)
     lab.until(lambda: reg.table, 8, "a REGISTER")
     assert phone.exit() == 0
@@ -471,7 +474,7 @@ def test_late_register(lab, transport, reload):
     reg.silent = False
     phone.start()
     lab.until(lambda: service(phone) == "primary", 8, "registered")
-    if reload:
+    if how == "reload":
         phone.config.append("sip_registration_period 1800")
         phone.write_config()
         phone.cmd("aastra_reload")
@@ -524,6 +527,29 @@ def test_late_register_of_a_move(lab):
     lab.until(lambda: set(reg.table) == home, 40, "and once more")
     held("End", "a REGISTER of a move that was taken back arrives late",
          bindings_left=0)
+
+
+def test_late_refresh(lab):
+    """A refresh is not answered, and the line moves meanwhile; the farewell is.
+    The refresh may arrive still after the next start: what is registered then
+    has another reg-id."""
+    regs = [Forgetful(), Forgetful()]
+    phone, _ = phone_of(lab, regs, "tcp", ["sip_registration_period 6",
+                                           "sip_transaction_timer 8000"])
+    lab.until(lambda: regs[0].table, 8, "registered")
+    (uri,) = regs[0].table
+    regs[0].table.clear()
+    regs[0].silent = True
+    lab.until(lambda: regs[0].table, 8, "a refresh")
+    phone.cmd("aastra_failover 1")
+    lab.until(lambda: regs[1].table and not regs[0].table, 8, "moved")
+    assert phone.exit() == 0
+    phone.ctrl.close()
+    regs[0].silent = False
+    phone.start()
+    lab.until(lambda: regs[0].table, 8, "home")
+    assert [x.partition(";flow=")[2] for x in regs[0].table] != [
+        uri.partition(";flow=")[2]]
 
 
 def test_plain_binding_is_not_left(lab):
