@@ -1636,6 +1636,7 @@ static bool stray_leave(struct aa_line *line, const struct aa_stray *s)
 		return false;
 
 	path->wants        = false;
+	path->former       = true;
 	path->owed         = true;
 	path->astray_until = s->until;
 	path->late_until   = s->until;
@@ -1798,16 +1799,44 @@ static struct aa_path *path_calmest(const struct aa_line *line,
 }
 
 
+static unsigned count_former(const struct list *pathl,
+			     const enum aa_rank *use)
+{
+	const struct le *le;
+	unsigned n = 0;
+
+	for (le = list_head(pathl); le; le = le->next) {
+		const struct aa_path *path = le->data;
+
+		n += path->former && same_use(path->use, use);
+	}
+
+	return n;
+}
+
+
+/* May there be one more?  What an earlier life has left behind does not count
+   for this one, or it would take up again what is under way still. */
+static bool has_room(const struct aa_line *line, const enum aa_rank *use)
+{
+	const unsigned former = count_former(&line->leavel, use) +
+		count_former(&line->idlel, use);
+
+	return count_use(&line->leavel, use) + count_use(&line->idlel, use) <
+		OLDER_MAX + MIN(former, (unsigned)OLDER_MAX);
+}
+
+
 static struct aa_path *path_reuse(struct aa_line *line,
 				  const enum aa_rank *use)
 {
 	struct aa_path *path = path_calmest(line, use);
 
 	/* with so many of them, the best one has to do */
-	if (!path || (is_astray(path) && count_use(&line->leavel, use) +
-		      count_use(&line->idlel, use) < OLDER_MAX))
+	if (!path || (is_astray(path) && has_room(line, use)))
 		return NULL;
 
+	path->former = false;
 	list_unlink(&path->le);
 	if (aa_binding_leaving(path->b))
 		aa_binding_halt(path->b);

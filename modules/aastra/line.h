@@ -70,6 +70,8 @@ struct aa_path {
 	bool stands;            /**< refused, as another server would say,
 				     too: it comes into force all the same  */
 
+	bool former;            /**< an earlier life has said farewell to it,
+				     and got no answer                      */
 	bool plain;             /**< baresip's own, made before it was a
 				     line: it is only removed               */
 

@@ -5609,6 +5609,21 @@ static void test_stories(void **state)
 		{RELOAD, 41, 174, 0}, {AGAIN, 0, 0, 5000},
 		{HOST, 1, WORKS, 1000}
 	};
+
+	/* a registrar is away, and the line has used all the reg-ids that it
+	   has for its backup when the module is unloaded and loaded */
+	static const struct setup used_up = {
+		.topo = &topologyv[6], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true,
+		.strict = true, .overtake = true, .lines = 1, .keepalive = 25,
+		.transaction = 1000, .base = 1, .max = 2, .successes = 1,
+		.period = 60, .renewal = 15, .retry = 30
+	};
+	static const struct action used_upv[] = {
+		{HOST, 4, SWALLOWS, 0}, {MODE, 0, AA_MODE_BACKUP, 10000},
+		{HOST, 0, REFUSES, 0}, {RESTART, 4, 0, 0},
+		{AGAIN, 0, 1, 1000}
+	};
 	const struct {
 		const struct setup *s;
 		const struct action *v;
@@ -5634,7 +5649,9 @@ static void test_stories(void **state)
 		{&added, addedv, ARRAY_SIZE(addedv), 9},
 		{&unsent, unsentv, ARRAY_SIZE(unsentv), 3},
 		{&unloaded, unloadedv, ARRAY_SIZE(unloadedv), 0},
-		{&domain, domainv, ARRAY_SIZE(domainv), 0}
+		{&domain, domainv, ARRAY_SIZE(domainv), 0},
+		{&used_up, used_upv, ARRAY_SIZE(used_upv), 0},
+		{&used_up, used_upv, ARRAY_SIZE(used_upv), 3}
 	};
 	size_t i;
 	(void)state;
