@@ -278,9 +278,32 @@ int aa_status_history_json(struct re_printf *pf, const struct aa_phone *phone,
 
 struct subs_print {
 	struct re_printf *pf;
+	const struct aa_line *line;
 	unsigned n;
 	int err;
 };
+
+
+/* What was asked for, as the URI that it is going to be: there is none
+   before the line has found a server for the first time */
+static int json_sub_uri(struct re_printf *pf, const char *uri, const char *aor)
+{
+	const char *host = aor ? strrchr(aor, '@') : NULL;
+	const char *at = strchr(uri, '@'), *colon = strchr(uri, ':');
+	char buf[512];
+
+	if (!str_isset(uri))
+		return json_str(pf, aor);
+
+	if ((colon && (!at || colon < at)) || !host)
+		return json_str(pf, uri);
+
+	if (re_snprintf(buf, sizeof(buf), "sip:%s%s", uri,
+			at ? "" : host) < 0)
+		return json_str(pf, uri);
+
+	return json_str(pf, buf);
+}
 
 
 static bool json_sub(const struct aa_sub_info *si, void *arg)
@@ -292,7 +315,7 @@ static bool json_sub(const struct aa_sub_info *si, void *arg)
 	err  = re_hprintf(pf, "%s{\"event\":", sp->n++ ? "," : "");
 	err |= json_str(pf, si->event);
 	err |= re_hprintf(pf, ",\"uri\":");
-	err |= json_str(pf, si->uri);
+	err |= json_sub_uri(pf, si->uri, aa_line_aor(sp->line));
 	err |= re_hprintf(pf, ",\"rank\":\"%s\",\"state\":\"%s\""
 			  ",\"value\":", aa_rank_name(si->rank),
 			  aa_sub_state_name(si->state));
@@ -318,7 +341,7 @@ static bool json_sub(const struct aa_sub_info *si, void *arg)
 
 static int json_subs(struct re_printf *pf, const struct aa_line *line)
 {
-	struct subs_print sp = {pf, 0, 0};
+	struct subs_print sp = {pf, line, 0, 0};
 
 	sp.err = re_hprintf(pf, ",\"subscriptions\":[");
 	(void)aa_subs_apply(line->subs, json_sub, &sp);

@@ -447,7 +447,7 @@ LINE = {
                "registrar": ACTIVE},
     "flows": list_of(FLOW),
     "subscriptions": list_of({
-        "event": text(), "uri": text("sips?:"), "rank": RANK,
+        "event": text(), "uri": text("sips?:"), "rank": ACTIVE,
         "state": one_of("pending", "active", "terminated"),
         "value": text()}),
     "counters": {"failovers": whole(), "failbacks": whole(),
@@ -559,7 +559,9 @@ def test_state_before_and_after(lab):
         config=["sip_backup_outbound_proxy " + lab.backup.ip,
                 "sip_outbound_keepalive_timer 1",
                 "sip_transaction_timer 2000", "sip_recovery_base_timer 1",
-                "sip_recovery_max_timer 1"])
+                "sip_recovery_max_timer 1",
+                "sip_explicit_mwi_subscription 1",
+                "sip_line1_subscribe dialog 200, presence 201@example.net:5070"])
 
     def check(service, rank, expires):
         doc = phone.state()
@@ -569,6 +571,8 @@ def test_state_before_and_after(lab):
                                "registrar": "primary"}
         assert (s["service"], s["registered"], s["expires"]) == (
             service, service != "none", expires)
+        assert [x["uri"] for x in s["subscriptions"]] == [
+            "sip:100@" + DOMAIN, "sip:200@" + DOMAIN, "sip:201@example.net:5070"]
 
     lab.wire.wait_sip("REGISTER", request=True, dst="primary")
     check("none", "primary", 0)
