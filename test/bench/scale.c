@@ -2,9 +2,9 @@
  * @file scale.c  N phones that lose the same primary in the same second
  *
  * A simulation with events, in no real time.  What a phone does is the
- * module's own code: this file holds flow.c and line.c, and asks their
- * backoff(), interval and pace() functions, with a clock and a source of
- * chance of its own.  The server is a queue: each message takes a fixed time,
+ * module's own code: this file holds flow.c and pace.c, and asks backoff(),
+ * interval and aa_pace_ask(), with a clock, timers and a source of chance of
+ * its own.  The server is a queue: each message takes a fixed time,
  * which a run against a real Kamailio says, and a phone that waited longer
  * than its transaction timer gives up, though the server still has the work.
  *
@@ -23,9 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "flow.c"
-/* both files have one of that name, and of the same value */
-#define BACKOFF_SHIFT_MAX LINE_BACKOFF_SHIFT_MAX
-#include "line.c"
+#include "pace.c"
 
 
 enum {
@@ -39,6 +37,7 @@ enum kind {
 	LOST,                   /* the phone knows that its primary is dead */
 	REGISTER,               /* a line begins to register at the backup  */
 	ANSWER,                 /* answer of the server, or none in time    */
+	TURN,                   /* the next line of the phone may register  */
 	PROBE                   /* the primary is tried again               */
 };
 
@@ -54,14 +53,15 @@ struct event {
 
 /** A line's state; the flows are the phone's */
 struct sim_line {
-	struct aa_path path;
+	struct aa_turn turn;
+	int server;             /* that it waits for                        */
 	uint8_t at;             /* 0 nowhere, 1 backup, 2 primary           */
 	double back_at;
 	double home_at;
 };
 
 struct sim_phone {
-	struct aa_phone phone;
+	struct aa_pace pace;
 	uint32_t failures[2];
 };
 
@@ -101,6 +101,12 @@ uint64_t aa_now_ms(void)
 }
 
 
+uint64_t aa_now_us(void)
+{
+	return (uint64_t)(1000 * (1000000 + s.now));
+}
+
+
 uint16_t rand_u16(void)
 {
 	if (!s.spread)
@@ -111,14 +117,6 @@ uint16_t rand_u16(void)
 	s.rnd ^= s.rnd << 17;
 
 	return (uint16_t)(s.rnd >> 24);
-}
-
-
-bool aa_account_calls(const struct aa_account *acc)
-{
-	(void)acc;
-
-	return false;
 }
 
 
@@ -179,6 +177,26 @@ static struct sim_phone *phone_of(uint32_t line)
 }
 
 
+/* A phone has one timer, that of its pace */
+void aa_tmr_start(struct aa_tmr *tmr, uint64_t delay, tmr_h *h, void *arg)
+{
+	const size_t off = offsetof(struct sim_phone, pace) +
+		offsetof(struct aa_pace, tmr);
+	const struct sim_phone *ph = (void *)((char *)tmr - off);
+
+	tmr->h   = h;
+	tmr->arg = arg;
+	push(s.now + (double)delay, TURN,
+	     (uint32_t)(ph - s.phonev) * s.nlines, 0, 0, false, false);
+}
+
+
+void aa_tmr_cancel(struct aa_tmr *tmr)
+{
+	tmr->h = NULL;
+}
+
+
 /* The module's own function says how long */
 static double wait_for(uint32_t failures)
 {
@@ -222,36 +240,26 @@ static void message(int ix, uint32_t line, int step, bool probe)
 }
 
 
-/* Its turn among the lines of its phone, by the module's own pace() */
-static void try_backup(uint32_t ix)
+static void line_turn_handler(void *arg);
+
+
+/* Its turn among the lines of its phone, by the module's own pace */
+static void try_server(uint32_t ix, int server)
 {
 	struct sim_line *sl = &s.linev[ix];
-	static struct aa_line line;
 
-	line.phone = &phone_of(ix)->phone;
-	if (!pace(&line, &sl->path)) {
-		push((double)(sl->path.retry_at - 1000000), REGISTER, ix, 1, 0,
-		     false, false);
-		return;
-	}
-
-	message(1, ix, 0, false);
+	sl->server = server;
+	if (aa_pace_ask(&phone_of(ix)->pace, &sl->turn, AA_PACE_MOVE, 0,
+			line_turn_handler, sl))
+		message(server, ix, 0, false);
 }
 
 
-static void go_home(uint32_t ix)
+static void line_turn_handler(void *arg)
 {
-	struct sim_line *sl = &s.linev[ix];
-	static struct aa_line line;
+	const struct sim_line *sl = arg;
 
-	line.phone = &phone_of(ix)->phone;
-	if (!pace(&line, &sl->path)) {
-		push((double)(sl->path.retry_at - 1000000), REGISTER, ix, 0, 0,
-		     false, false);
-		return;
-	}
-
-	message(0, ix, 0, false);
+	try_server((uint32_t)(sl - s.linev), sl->server);
 }
 
 
@@ -279,7 +287,7 @@ static void answered(const struct event *e)
 
 	if (e->probe) {
 		for (i=0; i<s.nlines; i++)
-			go_home(e->line + i);
+			try_server(e->line + i, 0);
 		return;
 	}
 
@@ -303,22 +311,24 @@ static void answered(const struct event *e)
 
 static void handle(const struct event *e)
 {
+	struct aa_tmr *tmr;
 	uint32_t i;
+	tmr_h *h;
 
 	switch (e->kind) {
 
 	case LOST:
 		for (i=0; i<s.nlines; i++)
-			try_backup(e->line + i);
+			try_server(e->line + i, 1);
 		phone_of(e->line)->failures[0] = 1;
 		push(s.now + wait_for(1), PROBE, e->line, 0, 0, false, true);
 		break;
 
 	case REGISTER:
 		if (e->server == 1 && s.linev[e->line].at == 0)
-			try_backup(e->line);
+			try_server(e->line, 1);
 		else if (e->server == 0)
-			go_home(e->line);
+			try_server(e->line, 0);
 		break;
 
 	case PROBE:
@@ -327,6 +337,14 @@ static void handle(const struct event *e)
 
 	case ANSWER:
 		answered(e);
+		break;
+
+	case TURN:
+		tmr = &phone_of(e->line)->pace.tmr;
+		h = tmr->h;
+		tmr->h = NULL;
+		if (h)
+			h(tmr->arg);
 		break;
 	}
 }
