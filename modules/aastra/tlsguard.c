@@ -345,25 +345,47 @@ static bool is_addr(const char *host)
 }
 
 
+/* A final dot says that a name is whole, and belongs to the name server alone
+   (RFC 6066 3) */
+static size_t name_len(const char *host)
+{
+	const size_t len = str_len(host);
+
+	return len > 1 && host[len - 1] == '.' ? len - 1 : len;
+}
+
+
 /* The name that a certificate has to be for */
 static bool param_name_set(X509_VERIFY_PARAM *param, const char *host)
 {
 	if (is_addr(host))
 		return 1 == X509_VERIFY_PARAM_set1_ip_asc(param, host);
 
-	/* RFC 5922 7.2: no partial wildcards */
+	/* as baresip has it; RFC 5922 7.2 would have no wildcards at all */
 	X509_VERIFY_PARAM_set_hostflags(param,
 					X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 
-	return 1 == X509_VERIFY_PARAM_set1_host(param, host, 0);
+	return 1 == X509_VERIFY_PARAM_set1_host(param, host, name_len(host));
 }
 
 
 static bool name_set(SSL *ssl, const char *host)
 {
+	char name[256];
+	struct pl pl;
+
+	if (!param_name_set(SSL_get0_param(ssl), host))
+		return false;
+
 	/* RFC 6066 3: names only */
-	return param_name_set(SSL_get0_param(ssl), host) &&
-		(is_addr(host) || 1 == SSL_set_tlsext_host_name(ssl, host));
+	if (is_addr(host))
+		return true;
+
+	pl.p = host;
+	pl.l = name_len(host);
+
+	return 0 == pl_strcpy(&pl, name, sizeof(name)) &&
+		1 == SSL_set_tlsext_host_name(ssl, name);
 }
 
 
@@ -996,7 +1018,7 @@ static bool has_name(const SSL *ssl, const char *host)
 
 	ok = cert && 1 == (is_addr(host)
 			   ? X509_check_ip_asc(cert, host, 0)
-			   : X509_check_host(cert, host, 0,
+			   : X509_check_host(cert, host, name_len(host),
 					     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
 					     NULL));
 	X509_free(cert);

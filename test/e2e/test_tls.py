@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from helpers_calls import all_modules
+from lab.dns import Dns
 from lab.figures import held
 from lab.proc import Proc
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
@@ -483,3 +484,148 @@ def test_loaded_late(lab, outbound, right):
         held("TLS", "an impostor's connection, opened before the module",
              requests_sent_to_it=0)
     assert phone.exit() == 0
+
+
+# ---- what a certificate may say ------------------------------------------------
+
+PROXY = "proxy.example.com"
+NUL_NAME = b"proxy.example.com\0.example.org"
+NUL_SAN = "DER:30:%02x:82:%02x:%s" % (
+    len(NUL_NAME) + 2, len(NUL_NAME), NUL_NAME.hex(":"))
+
+# what the settings call the server -> the names of its certificate (its CN,
+# alternative names, more), and whether it is the server
+NAMES = {
+    "exact": (PROXY, ("a", ["DNS:" + PROXY]), True),
+    "case": ("Proxy.Example.COM", ("b", ["DNS:" + PROXY]), True),
+    "final dot": (PROXY + ".", ("c", ["DNS:" + PROXY]), True),
+    "wildcard": (PROXY, ("d", ["DNS:*.example.com"]), True),
+    "half a wildcard": (PROXY, ("e", ["DNS:pro*.example.com"]), False),
+    "wildcard of all": (PROXY, ("f", ["DNS:*", "DNS:*.com"]), False),
+    "below the name": (PROXY, ("g", ["DNS:a." + PROXY]), False),
+    "CN alone": (PROXY, (PROXY, []), True),
+    "CN beside": (PROXY, (PROXY, ["DNS:www.example.org"]), False),
+    "NUL": (PROXY, ("h", [NUL_SAN]), False),
+    "address": ("", ("i", ["IP:10.77.0.2"]), True),
+    "address as a name": ("", ("j", ["DNS:10.77.0.2"]), False),
+    "address as CN": ("", ("10.77.0.2", []), False),
+    "for clients": (PROXY, ("k", ["DNS:" + PROXY], "extendedKeyUsage="
+                            "clientAuth\n"), False),
+}
+
+
+def names_server(lab, certs):
+    """TLS servers on the primary, one a certificate, on ports from 7001 on;
+    each says what it is asked."""
+    script = os.path.join(lab.dir, "names.py")
+    with open(script, "w") as f:
+        f.write("""
+import os, re, socket, ssl, sys, threading
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+def one(t, port):
+    data = b""
+    while True:
+        data += t.recv(65536)
+        while b"\\r\\n\\r\\n" in data.lstrip(b"\\r\\n"):
+            head, _, data = data.lstrip(b"\\r\\n").partition(b"\\r\\n\\r\\n")
+            head = head.decode() + "\\r\\n"
+            say("got", port, head.split(" ")[0])
+            keep = re.findall(r"(?m)^(?:Via|From|To|Call-ID|CSeq|Contact)"
+                              r":.*\\r\\n", head)
+            t.sendall(("SIP/2.0 200 OK\\r\\n" + "".join(keep)
+                       + "Content-Length: 0\\r\\n\\r\\n").encode())
+def shake(a, c, port):
+    try:
+        one(c.wrap_socket(a, server_side=True), port)
+    except OSError as e:
+        say("ended", port, e)
+def serve(s, c, port):
+    while True:
+        a, _ = s.accept()
+        threading.Thread(target=shake, args=(a, c, port)).start()
+for port, cert in enumerate(sys.argv[2:], 7001):
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    c.load_cert_chain(cert)
+    c.sni_callback = lambda s, name, c, port=port: say(
+        "name", port, name)
+    s = socket.create_server((sys.argv[1], port))
+    threading.Thread(target=serve, args=(s, c, port)).start()
+say("ready")
+""")
+    proc = Proc(["/usr/bin/python3", script, lab.primary.ip, *certs],
+                "names", os.path.join(lab.dir, "names.log"),
+                host=lab.primary)
+    lab.others.append(Stopper(proc))
+    proc.wait_for_line("ready", 20)
+    return proc
+
+
+def bundle(lab, ca, name, alt, more=""):
+    """Its certificate, those above it, and its key, in one file."""
+    files = list(ca.issue(name, alt, more=more)) + ca.chain
+    path = os.path.join(lab.dir, "bundle-%d.pem" % len(os.listdir(lab.dir)))
+    with open(path, "w") as f:
+        for x in files:
+            with open(x) as g:
+                f.write(g.read())
+    return path
+
+
+def look_at(lab, servers):
+    """servers: what it is -> (its name, file of its certificate, whether it
+    is to be let in). A line each: as it should be?"""
+    dns = Dns(lab.far).start()
+    lab.others.append(dns)
+    dns.a(PROXY, lab.primary)
+    proc = names_server(lab, [s[1] for s in servers.values()])
+    lab.baresip([lab.account(100 + i, via=name or lab.primary.ip,
+                             transport="tls", port=7001 + i)
+                 for i, (name, _, _) in enumerate(servers.values())],
+                aastra=True, config=[
+                    "dns_server " + dns.address, "sip_cafile " + lab.ca.cert,
+                    "sip_outbound_support 1", *FAST])
+    phone = lab.phones[-1]
+
+    def seen():
+        return {what: None if f["state"] == "connecting"
+                else f["state"] == "up" for what, line in zip(
+                    servers, phone.state()["lines"]) for f in line["flows"]}
+    right = {what: s[2] for what, s in servers.items()}
+    def wrong():
+        return [what for what, up in seen().items() if up != right[what]]
+    lab.until(lambda: not wrong(), 15, "each as it should be")
+    for port, (what, ok) in enumerate(right.items(), 7001):
+        assert ("got %d REGISTER" % port in proc.output()) == ok, what
+        assert ok or "got %d" % port not in proc.output(), what
+        # RFC 6066 3: without the final dot, and no address
+        assert ("name %d none\n" if what.startswith("address")
+                else "name %d proxy.example.com\n") % port in (
+                    proc.output().lower()), what
+
+
+@parallel
+def test_names(lab):
+    """Names in certificates, and what is none. A wildcard stands for a whole
+    label, as baresip has it (RFC 5922 7.2 would have none)."""
+    look_at(lab, {what: (name, bundle(lab, lab.ca, *cert), ok)
+                  for what, (name, cert, ok) in NAMES.items()})
+    held("TLS", "names in certificates", kinds=len(NAMES), wrongly_let_in=0)
+
+
+@parallel
+def test_chains(lab):
+    """Certificates between the server's and the authority's; and one that is
+    no authority's."""
+    alt = ["DNS:" + PROXY]
+    authorities = [lab.ca]
+    for i in range(1, 5):
+        authorities.append(Authority(os.path.join(lab.dir, "ca"),
+                                     "between-%d" % i, authorities[-1]))
+    servers = {"%d between" % i: (PROXY, bundle(lab, ca, "chain-%d" % i, alt),
+                                  True) for i, ca in enumerate(authorities)}
+    false = Authority(os.path.join(lab.dir, "ca"), "no-ca", lab.ca)
+    false.cert, false.key = lab.ca.issue("no-ca", alt)
+    false.chain = [false.cert]
+    servers["by a server"] = (PROXY, bundle(lab, false, "forged", alt), False)
+    look_at(lab, servers)

@@ -5,12 +5,18 @@ import subprocess
 
 
 class Authority:
-    """A certificate authority in a folder; .cert is its file."""
+    """A certificate authority in a folder; .cert is its file. above: the one
+    that has certified it, .chain then is what leads there."""
 
-    def __init__(self, folder, name="lab-ca"):
+    def __init__(self, folder, name="lab-ca", above=None):
         self.folder = folder
         self.name = name
         os.makedirs(folder, exist_ok=True)
+        self.chain = []
+        if above:
+            self.cert, self.key = above.issue(name, [], ca=True)
+            self.chain = [self.cert, *above.chain]
+            return
         self.key = os.path.join(folder, name + ".key")
         self.cert = os.path.join(folder, name + ".pem")
         _openssl("req", "-x509", "-newkey", "ec", "-pkeyopt",
@@ -18,16 +24,19 @@ class Authority:
                  "-subj", "/CN=" + name, "-keyout", self.key,
                  "-out", self.cert)
 
-    def issue(self, name, alt_names, days=10):
+    def issue(self, name, alt_names, days=10, ca=False, more=""):
         """A certificate and key for a server: (cert file, key file).
 
         alt_names: e.g. ["DNS:pbx.example.com", "IP:10.77.0.2"]. days: how
-        long it is good, 0: it has ended.
+        long it is good, 0: it has ended. more: further extensions, as
+        openssl has them in its files.
         """
         base = os.path.join(self.folder, name)
         with open(base + ".ext", "w") as f:
-            f.write("subjectAltName=%s\nbasicConstraints=CA:FALSE\n"
-                    % ",".join(alt_names))
+            if alt_names:
+                f.write("subjectAltName=%s\n" % ",".join(alt_names))
+            f.write("basicConstraints=CA:%s\n%s"
+                    % ("TRUE" if ca else "FALSE", more))
         _openssl("req", "-newkey", "ec", "-pkeyopt",
                  "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
                  "/CN=" + name, "-keyout", base + ".key",
