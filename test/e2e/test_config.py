@@ -664,6 +664,27 @@ def test_short_grants(lab):
             assert n <= 12 + rate * (last - first), (n, last - first)
 
 
+def test_lines_end_while_they_wait(lab):
+    """Accounts are taken away, and then the module, while most lines wait for
+    their turn to register."""
+    lab.others.append(Fake(lab.primary, usual).start())
+    phone = lab.baresip(
+        [lab.account(u, DOMAIN, lab.primary, "tcp") for u in range(100, 140)],
+        aastra=True, config=["sip_registration_rate 20"])
+
+    def registered():
+        return sum(x["registered"] for x in phone.state()["lines"])
+    lab.until(lambda: registered() >= 8, 10, "the first")
+    for u in range(125, 140):
+        phone.cmd("uadel sip:%d@%s" % (u, DOMAIN))
+    lab.until(lambda: registered() == 25, 15, "the others")
+    for _ in range(2):
+        phone.cmd("rmmod aastra")
+        phone.cmd("insmod aastra")
+        lab.until(lambda: registered() >= 8, 10, "the first again")
+    assert phone.exit() == 0
+
+
 class Registrar:
     """Says 200 to every REGISTER, with another host in the Contact and two
     different expiries."""
