@@ -24,6 +24,14 @@ enum {
 	REGINT_DEFAULT = 3600
 };
 
+/* Who the account is, which keys may say in its place */
+enum id {
+	ID_AUTH_USER,
+	ID_AUTH_PASS,
+	ID_DISPLAY_NAME,
+	ID_COUNT
+};
+
 
 struct aa_account {
 	struct ua *own;         /* the user's                               */
@@ -35,6 +43,8 @@ struct aa_account {
 	char *own_outbound2;
 	char *own_sipnat;
 	uint32_t own_regint;
+	char *own_id[ID_COUNT]; /* while a key says it, may be NULL         */
+	bool id_set[ID_COUNT];  /* does a key?                              */
 	char *other_host;
 	uint16_t other_port;
 	char *route;            /* next hop of calls, NULL: none            */
@@ -51,7 +61,10 @@ struct aa_account {
 static void destructor(void *arg)
 {
 	struct aa_account *acc = arg;
+	int i;
 
+	for (i=0; i<ID_COUNT; i++)
+		mem_deref(acc->own_id[i]);
 	mem_deref(acc->held_st);
 	mem_deref(acc->held);
 	mem_deref(acc->own_outbound);
@@ -109,6 +122,85 @@ static int outbound_set(struct account *a, const char *uri, unsigned ix)
 	const int err = account_set_outbound(a, uri, ix);
 
 	return err == ENOMEM ? account_set_outbound(a, uri, ix) : err;
+}
+
+
+static const char *id_get(const struct account *a, enum id id)
+{
+	switch (id) {
+
+	case ID_AUTH_USER: return account_auth_user(a);
+	case ID_AUTH_PASS: return account_auth_pass(a);
+	default:           return account_display_name(a);
+	}
+}
+
+
+static int id_put(struct ua *ua, enum id id, const char *str)
+{
+	struct account *a = ua_account(ua);
+
+	if (!ua)
+		return 0;
+
+	switch (id) {
+
+	case ID_AUTH_USER: return account_set_auth_user(a, str);
+	case ID_AUTH_PASS: return account_set_auth_pass(a, str);
+	default:           return account_set_display_name(a, str);
+	}
+}
+
+
+/* str: what a key says, NULL if none does (any more) */
+static int id_set(struct aa_account *acc, enum id id, const char *str)
+{
+	const char *own = id_get(ua_account(acc->own), id);
+	int err;
+
+	if (!str && !acc->id_set[id])
+		return 0;
+
+	if (str && !acc->id_set[id]) {
+		acc->own_id[id] = mem_deref(acc->own_id[id]);
+		if (own && str_dup(&acc->own_id[id], own))
+			return ENOMEM;
+	}
+
+	acc->id_set[id] = str != NULL;
+	if (!str)
+		str = acc->own_id[id];
+
+	err  = id_put(acc->own, id, str);
+	err |= id_put(acc->other, id, str);
+
+	return err ? ENOMEM : 0;
+}
+
+
+/**
+ * Say who the account is, in place of what stands in baresip's accounts file
+ *
+ * @param acc  Account
+ * @param user User name for digest authentication
+ * @param pass Password for that
+ * @param name Display name; each empty or NULL for the account's own
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_account_identity_set(struct aa_account *acc, const char *user,
+			    const char *pass, const char *name)
+{
+	int err;
+
+	if (!acc)
+		return EINVAL;
+
+	err  = id_set(acc, ID_AUTH_USER, str_isset(user) ? user : NULL);
+	err |= id_set(acc, ID_AUTH_PASS, str_isset(pass) ? pass : NULL);
+	err |= id_set(acc, ID_DISPLAY_NAME, str_isset(name) ? name : NULL);
+
+	return err ? ENOMEM : 0;
 }
 
 
@@ -346,12 +438,13 @@ static bool answer_held(struct aa_account *acc)
 
 
 /* baresip's own settings, as they were but for the registration period [s] */
-static int settings_restore(const struct aa_account *acc, uint32_t regint)
+static int settings_restore(struct aa_account *acc, uint32_t regint)
 {
 	struct account *a = ua_account(acc->own);
 	int err;
 
-	err  = outbound_set(a, acc->own_outbound, 0);
+	err  = aa_account_identity_set(acc, NULL, NULL, NULL);
+	err |= outbound_set(a, acc->own_outbound, 0);
 	err |= outbound_set(a, acc->own_outbound2, 1);
 	err |= account_set_sipnat(a, acc->own_sipnat);
 	err |= account_set_regint(a, regint);

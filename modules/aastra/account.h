@@ -19,6 +19,8 @@ struct aa_account_state {
 
 
 int  aa_account_adopt(struct aa_account **accp, struct ua *ua);
+int  aa_account_identity_set(struct aa_account *acc, const char *user,
+			     const char *pass, const char *name);
 void aa_account_release(struct aa_account *acc);
 void aa_account_rest(struct aa_account *acc);
 void aa_account_end(struct aa_account *acc, const struct ua *dying);

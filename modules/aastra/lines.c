@@ -441,6 +441,15 @@ static void watch_contacts(void)
 }
 
 
+/* What keys say of an account; one that was made here has been told */
+static int account_identity_set(const struct place *pl, struct aa_account *acc,
+				const struct aa_line_config *lc)
+{
+	return pl->made ? 0 : aa_account_identity_set(
+		acc, lc->auth_name, lc->password, lc->display_name);
+}
+
+
 /* plain: baresip may have registered the account by itself */
 static int line_begin(struct place *pl, struct aa_line *old, const char *what,
 		      bool plain)
@@ -458,6 +467,12 @@ static int line_begin(struct place *pl, struct aa_line *old, const char *what,
 	err = aa_account_adopt(&acc, pl->ua);
 	if (err)
 		return err;
+
+	err = account_identity_set(pl, acc, pl->cfg);
+	if (err) {
+		aa_account_release(acc);
+		return err;
+	}
 
 	if (old)
 		err = aa_line_replace(&line, old, pl->cfg, acc, tp, what);
@@ -1142,9 +1157,12 @@ static void place_change(struct re_printf *pf, struct place *pl,
 		return;
 	}
 
-	err = aa_line_replace(&next, line, &lc, NULL, transp_of(lc.transport),
-			      what);
+	err = account_identity_set(pl, line->acc, &lc);
+	if (!err)
+		err = aa_line_replace(&next, line, &lc, NULL,
+				      transp_of(lc.transport), what);
 	if (err) {
+		(void)account_identity_set(pl, line->acc, pl->cfg);
 		(void)say(pf, "line %u: stays as it was (%m)", pl->n, err);
 		return;
 	}

@@ -162,6 +162,59 @@ def test_no_registrar(lab):
     assert f.phone.exit() == 0
 
 
+def test_identity_of_an_account(lab):
+    """What a key says of an account's credentials and name counts before what
+    the account says: over each AOR, for calls, and until it is taken away."""
+    servers = lab.combined_pair()
+    bad = "<sip:100@%s;transport=tcp>;auth_user=%s;auth_pass=%s"
+    keys = ["sip_line1_auth_name 100", "sip_line1_password " + SECRET % 100,
+            'sip line1 display name: "Front desk"']
+    phone = lab.baresip(
+        [bad % (lab.primary.ip, "nobody", "nothing")], aastra=True,
+        config=["sip_line1_backup_proxy_ip " + lab.backup.ip,
+                "sip_line1_backup_registrar_ip " + lab.backup.ip, *keys])
+
+    def service():
+        return phone.state(1)["service"]
+
+    lab.until(lambda: service() == PRIMARY, 5)
+    far = lab.far_phone(lab.backup, domain=lab.backup.ip)
+    phone.cmd("aastra_failover 1")
+    lab.until(lambda: service() == BACKUP, 5)
+    phone.dial("sip:200@" + lab.backup.ip)
+    far.wait_call("incoming")
+    phone.hangup()
+    sent = (lab.wire.sip("REGISTER", request=True, src="phone") +
+            lab.wire.sip("INVITE", request=True, src="phone"))
+    assert {m.dst for m in sent} == {"primary", "backup"}
+    for m in sent:
+        assert '"Front desk"' in m.header("from"), m
+        shown = m.header("authorization") or m.header("proxy-authorization")
+        assert not shown or 'username="100"' in shown
+    phone.cmd("aastra_auto 1")
+    lab.until(lambda: service() == PRIMARY, 5)
+
+    # without the keys the account is what it was
+    path = os.path.join(phone.dir, "config")
+    with open(path) as f:
+        text_ = f.read()
+    t = lab.now()
+    with open(path, "w") as f:
+        f.write("".join(x for x in text_.splitlines(True)
+                        if x.strip() not in keys))
+    assert "line 1: changed" in phone.cmd("aastra_reload")
+    lab.until(lambda: [m for m in lab.wire.sip(
+        "REGISTER", request=True, src="phone", after=t)
+        if 'username="nobody"' in (m.header("authorization") or "")], 5)
+    with open(path, "w") as f:
+        f.write(text_)
+    phone.cmd("aastra_reload")
+    lab.until(lambda: service() == PRIMARY
+              and servers[0].bindings("100"), 8)
+    assert phone.exit() == 0
+    lab.until(lambda: not servers[0].bindings("100"), 3, "nothing is left")
+
+
 def test_second_outbound_proxy(lab):
     """baresip registers an account over its `outbound` and its `outbound2`.
     That stays so until a backup key applies; then the second one is ignored,
