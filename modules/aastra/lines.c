@@ -283,6 +283,12 @@ static enum aa_transport transport_of(const struct pl *params)
 }
 
 
+static bool is_sips(const struct uri *uri)
+{
+	return 0 == pl_strcasecmp(&uri->scheme, "sips");
+}
+
+
 static void facts_of(struct place *pl, const struct account *acc)
 {
 	struct aa_account_facts *facts = &pl->facts;
@@ -301,6 +307,10 @@ static void facts_of(struct place *pl, const struct account *acc)
 	facts->flows  = 0 == str_casecmp(account_sipnat(acc), "outbound");
 	facts->second = str_isset(account_outbound(acc, 1));
 
+	/* RFC 3261 26.2.2: over TLS or not at all, whatever else is said */
+	if (is_sips(luri))
+		facts->transport = AA_TRANSPORT_TLS;
+
 	if (!str_isset(outbound))
 		return;
 
@@ -311,7 +321,9 @@ static void facts_of(struct place *pl, const struct account *acc)
 	(void)pl_strcpy(&uri.host, facts->outbound.host,
 			sizeof(facts->outbound.host));
 	facts->outbound.port = uri.port;
-	if (transport_of(&uri.params) != AA_TRANSPORT_UNSET)
+	if (is_sips(luri) || is_sips(&uri))
+		facts->transport = AA_TRANSPORT_TLS;
+	else if (transport_of(&uri.params) != AA_TRANSPORT_UNSET)
 		facts->transport = transport_of(&uri.params);
 }
 

@@ -629,3 +629,31 @@ def test_chains(lab):
     false.chain = [false.cert]
     servers["by a server"] = (PROXY, bundle(lab, false, "forged", alt), False)
     look_at(lab, servers)
+
+
+@parallel
+@pytest.mark.parametrize("aor, outbound", [
+    ("sips:100@pbx.example.com", "sip:10.77.0.2;transport=udp"),
+    ("sip:100@pbx.example.com", "sips:10.77.0.2"),
+    ("sip:100@pbx.example.com;transport=tcp", "sips:10.77.0.2;transport=tcp"),
+    ("sips:100@10.77.0.2", None)], ids=["aor", "outbound", "tcp", "alone"])
+def test_sips(lab, aor, outbound):
+    """An account that says `sips:` wants TLS (RFC 3261 26.2.2), and baresip
+    alone would send nothing at all: nothing goes out without it."""
+    p = lab.combined(lab.primary, **lab.tls(lab.primary))
+    b = lab.combined(lab.backup, **lab.tls(lab.backup))
+    phone = lab.baresip(
+        "<%s>;auth_pass=secret100;regint=3600%s" % (
+            aor, ';outbound="%s"' % outbound if outbound else ""),
+        aastra=True,
+        config=["sip_cafile " + lab.ca.cert, *FAST,
+                "sip_line1_backup_outbound_proxy " + lab.backup.ip])
+    lab.until(lambda: service(phone) == "primary", 10, "registered")
+    if outbound:
+        t = lab.now()
+        phone.dial("sip:200@pbx.example.com")
+        lab.until(lambda: asked(lab, "INVITE", t), 10, "called")
+    p.kill()
+    lab.until(lambda: service(phone) == "backup", 10, "on the backup")
+    lab.wire.settle()
+    assert {e.proto for e in lab.wire.sip(src="phone")} == {"tls"}
