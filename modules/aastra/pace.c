@@ -189,18 +189,21 @@ bool aa_pace_ask(struct aa_pace *pace, struct aa_turn *turn,
 
 
 /**
- * Take a turn without waiting for it: the others wait longer
+ * Take a turn without waiting for it.  It counts where it could have been had;
+ * otherwise it comes on top, or those that wait might do so for ever.
  *
  * @param pace Pace
  * @param turn Place, which is given up
  */
 void aa_pace_pass(struct aa_pace *pace, struct aa_turn *turn)
 {
+	const uint64_t now = aa_now_us();
+
 	if (!pace || !turn)
 		return;
 
-	if (!turn->called)
-		take(pace, aa_now_us());
+	if (!turn->called && !somebody_waits(pace) && pace->slot <= now)
+		take(pace, now);
 	aa_turn_end(turn);
 }
 

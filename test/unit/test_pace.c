@@ -417,7 +417,7 @@ static void test_pass(void **state)
 	line = &t.linev[99];
 	assert_true(aa_turn_waits(&line->turn));
 	aa_pace_pass(&t.pace, &line->turn);
-	sent(line);
+	line->gone = true;
 	assert_false(aa_turn_waits(&line->turn));
 
 	/* and some are not to be registered any more */
@@ -426,11 +426,37 @@ static void test_pass(void **state)
 		t.linev[i].gone = true;
 	}
 	run(t.now + 3000);
-	assert_int_equal(51, t.moves);
+	assert_int_equal(50, t.moves);
 	check_rate(50);
 	assert_null(t.pace.tmr.h);
 	for (i=0; i<100; i++)
 		assert_false(aa_turn_waits(&t.linev[i].turn));
+}
+
+
+/* Lines with calls take what nobody else needs, and otherwise more than there
+   is: but not from those that wait */
+static void test_calls(void **state)
+{
+	struct aa_turn turn;
+	unsigned i;
+	(void)state;
+
+	memset(&turn, 0, sizeof(turn));
+	for (i=0; i<AA_PACE_BURST; i++)
+		aa_pace_pass(&t.pace, &turn);
+	movers(3, t.now);
+	run(t.now + 1);
+	assert_int_equal(1, t.moves);
+
+	(void)setup(state);
+	t.pace.rate = 1;
+	movers(20, t.now);
+	for (i=0; i<100; i++) {
+		aa_pace_pass(&t.pace, &turn);
+		run(t.now + 100);
+	}
+	assert_in_range(t.moves, 19, 20);
 }
 
 
@@ -515,6 +541,7 @@ int main(void)
 		TEST(test_order),
 		TEST(test_late_timer),
 		TEST(test_pass),
+		TEST(test_calls),
 		TEST(test_all_gone),
 		TEST(test_called_in_vain),
 		TEST(test_invalid),
