@@ -289,6 +289,31 @@ static bool is_sips(const struct uri *uri)
 }
 
 
+/* Is it to be reached by what only baresip knows, as wss? */
+static bool is_other_transport(const struct account *acc)
+{
+	const struct uri *luri = account_luri(acc);
+	const char *outbound = account_outbound(acc, 0);
+	struct uri uri;
+	struct pl str, tp;
+
+	pl_set_str(&str, outbound);
+	if (str_isset(outbound) && !uri_decode(&uri, &str) &&
+	    !msg_param_decode(&uri.params, "transport", &tp))
+		return transport_of(&uri.params) == AA_TRANSPORT_UNSET;
+
+	return !msg_param_decode(&luri->params, "transport", &tp) &&
+		transport_of(&luri->params) == AA_TRANSPORT_UNSET;
+}
+
+
+/* Accounts that no configuration makes a line of */
+static bool is_foreign(const struct account *acc)
+{
+	return aa_compat_account_prio(acc) > 0 || is_other_transport(acc);
+}
+
+
 static void facts_of(struct place *pl, const struct account *acc)
 {
 	struct aa_account_facts *facts = &pl->facts;
@@ -551,6 +576,12 @@ static int ua_appeared(struct ua *ua)
 	if (aa_compat_account_prio(acc) > 0) {
 		info("aastra: %s has prio > 0 and is left to serreg\n",
 		     account_aor(acc));
+		return 0;
+	}
+
+	if (is_foreign(acc)) {
+		info("aastra: %s has a transport other than UDP, TCP and TLS,"
+		     " and is left to baresip\n", account_aor(acc));
 		return 0;
 	}
 
@@ -1089,7 +1120,7 @@ static void place_change(struct re_printf *pf, struct place *pl,
 	if (gone(pl))
 		return;
 
-	if (aa_compat_account_prio(ua_account(pl->ua)) > 0)
+	if (!pl->made && is_foreign(ua_account(pl->ua)))
 		return;
 
 	err = settings_of(pl, &lc);

@@ -657,3 +657,27 @@ def test_sips(lab, aor, outbound):
     lab.until(lambda: service(phone) == "backup", 10, "on the backup")
     lab.wire.settle()
     assert {e.proto for e in lab.wire.sip(src="phone")} == {"tls"}
+
+
+@parallel
+@pytest.mark.parametrize("where", ["aor", "outbound"])
+def test_other_transport(lab, where):
+    """Secure web sockets are not known here: the account is baresip's own,
+    and does not go out over UDP in the clear."""
+    lab.combined(lab.primary, **lab.tls(lab.primary))
+    lab.combined(lab.backup, **lab.tls(lab.backup))
+    account = "<sip:100@%s%s>;auth_pass=secret100;regint=60" % (
+        lab.primary.ip, ";transport=wss" if where == "aor" else "")
+    if where == "outbound":
+        account += ';outbound="sip:%s;transport=wss"' % lab.primary.ip
+    phone = lab.baresip([
+        account,
+        lab.account(101, via=lab.primary, transport="tls", port=5061)],
+        aastra=True, config=[
+            "sip_cafile " + lab.ca.cert, *FAST,
+            "sip_backup_outbound_proxy " + lab.backup.ip])
+    phone.proc.wait_for_line("sip:100@.*is left to baresip")
+    lab.until(lambda: phone.state(2)["service"] == "primary", 10, "line 2")
+    phone.cmd("aastra_reload")
+    lab.never(lambda: lab.wire.sip("REGISTER", src="phone", user="100"), 1.0,
+              "it goes out")
