@@ -566,19 +566,6 @@ struct account *aa_account_prim(const struct aa_account *acc)
 }
 
 
-/**
- * The outbound proxy that the account came with
- *
- * @param acc Account
- *
- * @return SIP URI, NULL if there was none
- */
-const char *aa_account_own_outbound(const struct aa_account *acc)
-{
-	return acc ? acc->own_outbound : NULL;
-}
-
-
 /* Parameters that would make the second user agent register by itself, or
    that the module sets anew */
 static bool param_is_ours(const struct pl *prm)

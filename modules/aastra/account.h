@@ -28,7 +28,6 @@ void aa_account_end(struct aa_account *acc, const struct ua *dying);
 bool aa_account_owns(const struct aa_account *acc, const struct ua *ua);
 struct ua *aa_account_shown(const struct aa_account *acc);
 struct account *aa_account_prim(const struct aa_account *acc);
-const char *aa_account_own_outbound(const struct aa_account *acc);
 
 int  aa_account_ua(struct aa_account *acc, const char *host, uint16_t port,
 		   struct ua **uap);

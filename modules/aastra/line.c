@@ -1123,9 +1123,9 @@ static const struct aa_server *aor_server(const struct aa_line *line,
 
 /* Next hop that the administrator named, as a Route; NULL: go direct */
 static const char *path_route(const struct aa_line *line,
-			      const struct aa_path *path)
+			      const enum aa_rank *use)
 {
-	enum aa_rank rank = path->use[AA_ROLE_OUTBOUND];
+	enum aa_rank rank = use[AA_ROLE_OUTBOUND];
 
 	if (rank == AA_RANK_NONE)
 		rank = AA_RANK_PRIMARY;
@@ -1142,25 +1142,31 @@ static const char *path_route(const struct aa_line *line,
 static int hop_over(const struct aa_line *line, struct aa_binding *b,
 		    const struct aa_path *path)
 {
-	const char *route = path_route(line, path);
+	const char *route = path_route(line, path->use);
 
 	return aa_binding_hop_set(b, route ? route : aa_flow_uri(path->flow),
 				  route != NULL, aa_flow_conn(path->flow));
 }
 
 
-/* Next hop of everything that is not REGISTER; NULL: go direct */
-static const char *call_route(const struct aa_line *line,
-			      const struct aa_path *path)
+/*
+ * Next hop of everything that is not REGISTER, before the first registration
+ * as at home; NULL: go direct
+ */
+static const char *call_route(const struct aa_line *line)
 {
-	const char *route = path_route(line, path);
+	static const enum aa_rank home[AA_ROLE_COUNT] = {
+		AA_RANK_PRIMARY, AA_RANK_PRIMARY, AA_RANK_PRIMARY
+	};
+	const enum aa_rank *use = line->cur ? line->cur->use : home;
+	const char *route = path_route(line, use);
 
 	if (line->cfg.scenario != AA_SCENARIO_PROXY_REGISTRAR ||
 	    server_isset(line, AA_ROLE_OUTBOUND, AA_RANK_PRIMARY))
 		return route;
 
 	return aa_flow_uri(aa_line_flow(line, AA_ROLE_PROXY,
-					path->use[AA_ROLE_PROXY]));
+					use[AA_ROLE_PROXY]));
 }
 
 
@@ -1201,7 +1207,7 @@ static int path_binding(struct aa_path *path, unsigned regid)
 	prm.turnh       = turn_handler;
 	prm.arg         = path;
 
-	err = server_uri(&registrar, srv, line->tp, !path_route(line, path));
+	err = server_uri(&registrar, srv, line->tp, !path_route(line, path->use));
 	if (err)
 		return err;
 
@@ -2193,7 +2199,7 @@ static void commit(struct aa_line *line)
 
 	/* told anew: the user agent, the registrar or the route changed */
 	line->published = false;
-	aa_account_route(line->acc, call_route(line, path));
+	aa_account_route(line->acc, call_route(line));
 
 	if (old)
 		flaps_note(line, old->use, path->use);
@@ -3007,7 +3013,7 @@ static void subscriptions(struct aa_line *line)
 	prm.dispname    = account_display_name(acc);
 	prm.domain      = domain;
 	prm.home        = home;
-	prm.route       = call_route(line, line->cur);
+	prm.route       = call_route(line);
 	prm.cuser       = ua_local_cuser(aa_account_shown(line->acc));
 	prm.tp          = line->tp;
 	prm.transaction = line->cfg.transaction_timer;
@@ -3128,9 +3134,7 @@ static void publish(struct aa_line *line)
 	line->published_up = up;
 	line->published_scode = scode;
 
-	err = aa_account_publish(line->acc, &st, line->cur ?
-				 call_route(line, line->cur) :
-				 aa_account_own_outbound(line->acc));
+	err = aa_account_publish(line->acc, &st, call_route(line));
 	if (err)
 		warning("aastra: line %u: registration state could not be"
 			" told (%m)\n", line->cfg.line, err);
@@ -3337,8 +3341,7 @@ static void line_run(struct aa_line *line)
 	steer(line, &out);
 	second_step(line, &out);
 	leaving_steps(line);
-	if (line->cur)
-		aa_account_route(line->acc, call_route(line, line->cur));
+	aa_account_route(line->acc, call_route(line));
 	aa_account_settle(line->acc);
 
 	if (aa_line_registered(line))
@@ -3459,7 +3462,7 @@ static struct aa_flow *call_flow(const struct aa_line *line)
 		return NULL;
 
 	return line->cfg.scenario == AA_SCENARIO_PROXY_REGISTRAR &&
-		!path_route(line, line->cur) ?
+		!path_route(line, line->cur->use) ?
 		aa_line_flow(line, AA_ROLE_PROXY, line->use[AA_ROLE_PROXY]) :
 		line->cur->flow;
 }

@@ -1,6 +1,7 @@
 """The phones' configuration: lines from files alone, and reading it again."""
 
 import collections
+import contextlib
 import os
 import re
 import signal
@@ -213,6 +214,36 @@ def test_identity_of_an_account(lab):
               and servers[0].bindings("100"), 8)
     assert phone.exit() == 0
     lab.until(lambda: not servers[0].bindings("100"), 3, "nothing is left")
+
+
+def test_calls_before_the_first_registration(lab):
+    """A key names another outbound proxy than the account: calls are not sent
+    to the account's own, be the line registered or not."""
+    lab.edge_pair()
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True,
+        config=["sip_line1_outbound_proxy " + lab.backup.ip,
+                "sip_line1_outbound_proxy_port 5070"])
+    lab.until(lambda: phone.state(1)["flows"][0]["state"] == "down", 5)
+    t = lab.now()
+    with contextlib.suppress(CommandError):
+        phone.dial("200")
+    phone.wait_event("CALL_CLOSED", after=t)
+    lab.wire.settle()
+    assert not lab.wire.find(dst="primary")
+    path = os.path.join(phone.dir, "config")
+    with open(path) as f:
+        text_ = f.read()
+    with open(path, "w") as f:
+        f.write(text_.replace("5070", "5060"))
+    phone.cmd("aastra_reload")
+    lab.until(lambda: phone.state(1)["service"] == PRIMARY, 5)
+    phone.dial("200")
+    lab.wire.wait_sip("INVITE", request=True, src="phone", dst="backup",
+                      after=t)
+    phone.hangup()
+    assert not lab.wire.find(dst="primary", src="phone")
+    assert phone.exit() == 0
 
 
 def test_second_outbound_proxy(lab):

@@ -3004,14 +3004,6 @@ struct account *aa_account_prim(const struct aa_account *acc)
 }
 
 
-const char *aa_account_own_outbound(const struct aa_account *acc)
-{
-	(void)acc;
-
-	return NULL;
-}
-
-
 void aa_account_end(struct aa_account *acc, const struct ua *dying)
 {
 	(void)dying;
