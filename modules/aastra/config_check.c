@@ -295,6 +295,22 @@ static void report_equal(struct aa_config *cfg, const struct aa_view *v,
 }
 
 
+/** The AOR of an account is baresip's: no key can give it another domain */
+static void report_domain(struct aa_config *cfg, const struct aa_view *v,
+			  const struct aa_account_facts *facts)
+{
+	const struct aa_entry *e = aa_view_look_ok(v, K_PROXY_IP);
+
+	if (!e || !facts || !str_casecmp(e->v.val, facts->domain.host))
+		return;
+
+	FINDING(cfg, AA_CONFIG_WARN, e, "the AOR of line %u stays that of its "
+		"account, sip:%s@%s; a line with 'sip line%u user name' is "
+		"made from keys alone", v->line,
+		facts->user ? facts->user : "", facts->domain.host, v->line);
+}
+
+
 static void report_timers(struct aa_config *cfg, const struct aa_view *v)
 {
 	const struct aa_entry *max = aa_view_look_ok(v, K_RECOVERY_MAX);
@@ -392,7 +408,8 @@ void aa_config_analyse(struct aa_config *cfg)
 
 /**
  * Report what makes no sense together with an account: a backup that is the
- * account's own server.  Nothing is reported twice.
+ * account's own server, a proxy that is not its domain.  Nothing is reported
+ * twice.
  *
  * @param cfg   Configuration
  * @param line  Line number, from 1
@@ -408,7 +425,11 @@ void aa_config_check_line(struct aa_config *cfg, uint32_t line,
 
 	aa_view_init(&v, cfg, line);
 
-	report_equal(cfg, &v, aa_view_described(&v) ? NULL : facts);
+	if (aa_view_described(&v))
+		facts = NULL;
+
+	report_equal(cfg, &v, facts);
+	report_domain(cfg, &v, facts);
 }
 
 

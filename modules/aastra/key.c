@@ -51,6 +51,9 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 				"where requests go without outbound proxy.",
 				"4-57, A-66"),
 		.deftext = "the account's domain",
+		.reason = "the AOR of a line of `accounts` keeps its domain, "
+			"and a log line says so; one with `sip lineN user "
+			"name` has this one",
 	},
 	[K_PROXY_PORT] = {
 		.name = "sip proxy port",

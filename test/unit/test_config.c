@@ -2065,6 +2065,26 @@ static void test_check_line(void **state)
 
 	mem_deref(cfg);
 	report_reset(&rep);
+
+	/* no key gives an account another domain */
+	cfg = load(&rep, "sip_proxy_ip PBX.example.com\n"
+		   "sip_line2_proxy_ip 10.0.0.2\n"
+		   "sip_line3_proxy_ip 10.0.0.3\n"
+		   "sip_line3_user_name 102\n"
+		   "sip_line3_registrar_ip 10.0.0.3\n", NULL);
+	assert_int_equal(0, rep.n);
+	aa_config_check_line(cfg, 1, &account);
+	aa_config_check_line(cfg, 3, &account);
+	assert_int_equal(0, rep.n);
+	aa_config_check_line(cfg, 2, &account);
+	assert_int_equal(1, rep.n);
+	assert_string_equal("config:2: key 'sip_line2_proxy_ip': the AOR of "
+			    "line 2 stays that of its account, "
+			    "sip:100@pbx.example.com; a line with 'sip line2 "
+			    "user name' is made from keys alone",
+			    rep.textv[0]);
+	mem_deref(cfg);
+	report_reset(&rep);
 }
 
 
