@@ -1,6 +1,7 @@
 """Who connects to the phone from a server's address and port: libre takes
 such a connection for the one to that server, and sends requests down it."""
 
+import collections
 import os
 import socket
 import ssl
@@ -16,8 +17,9 @@ from lab.lab import DOMAIN
 from lab.several import _ahead, ahead, parallel  # noqa: F401 (fixtures)
 from lab.site import FAST
 from lab.tls import Authority
+from test_memory import Memory
 
-AT_ONCE = 4
+AT_ONCE = 6
 LISTEN = 5070           # of the phone: UDP and TCP; TLS is one above
 NAME = "proxy.example.com"
 
@@ -249,6 +251,33 @@ def test_before_the_module(lab):
     phone.cmd("insmod aastra")
     lab.until(lambda: service(phone) == "backup", 10, "on the backup")
     refused(lab, phone, evil)
+
+
+@parallel
+def test_no_memory_to_note_it(lab):
+    """It connects when there is no memory to note that: closed, as everything
+    that leads to a server and is not known."""
+    memory = Memory(lab, "phone")
+    p, b, phone = on_backup(lab, env=memory.env)
+
+    def connected(host):
+        """Where memory was taken for that."""
+        mark = memory.count
+        c = Caller(lab, host)
+        c.stop()
+        return collections.Counter(memory.sites(mark))
+    # keep-alives take memory as well, but not with each connection
+    places = [connected(lab.far) for _ in range(4)]
+    where = [x for x in places[0] if all(y[x] == 1 for y in places)]
+    assert where
+    for site in where:
+        memory.fail(1, site)
+        evil = Caller(lab, lab.primary)
+        lab.until(lambda: memory.failed or not evil.up, 5, "tried")
+        refused(lab, phone, evil)
+    assert memory.failed
+    p.start()
+    lab.until(lambda: service(phone) == "primary", 10, "home")
 
 
 @parallel
