@@ -311,6 +311,45 @@ static void report_domain(struct aa_config *cfg, const struct aa_view *v,
 }
 
 
+/** What takes checks of the servers, on a line that has none of them */
+static void report_unchecked(struct aa_config *cfg, const struct aa_view *v,
+			     const struct aa_account_facts *facts)
+{
+	static const struct {
+		enum aa_key_id key;
+		uint32_t above;         /* values up to this one need none   */
+		uint32_t below;
+	} keyv[] = {
+		{K_KEEPALIVE_TIMER,    0, UINT32_MAX},
+		{K_FAILBACK_DELAY,     0, UINT32_MAX},
+		{K_FAILBACK_SUCCESSES, 1, UINT32_MAX},
+		{K_STANDBY,            0, 2},
+	};
+	struct aa_line_config *lc;
+	size_t i;
+
+	lc = mem_zalloc(sizeof(*lc), NULL);
+	if (!lc)
+		return;
+
+	if (aa_config_line(cfg, v->line, facts, lc) || lc->outbound ||
+	    lc->scenario == AA_SCENARIO_NONE)
+		goto out;
+
+	for (i=0; i<ARRAY_SIZE(keyv); i++) {
+		const struct aa_entry *e = aa_view_look_ok(v, keyv[i].key);
+
+		if (e && e->v.num > keyv[i].above && e->v.num < keyv[i].below)
+			FINDING(cfg, AA_CONFIG_WARN, e, "no effect where '%s' "
+				"is 0: nothing checks the servers then",
+				aa_keyv[K_OUTBOUND_SUPPORT].name);
+	}
+
+ out:
+	mem_deref(lc);
+}
+
+
 static void report_timers(struct aa_config *cfg, const struct aa_view *v)
 {
 	const struct aa_entry *max = aa_view_look_ok(v, K_RECOVERY_MAX);
@@ -369,6 +408,8 @@ static void analyse_line(struct aa_config *cfg, uint32_t line)
 		report_hidden(cfg, &v, AA_SET_AUTH);
 		report_hidden(cfg, &v, AA_SET_NETWORK);
 		report_described(cfg, &v);
+		if (aa_view_described(&v))
+			report_unchecked(cfg, &v, NULL);
 	}
 
 	report_servers(cfg, &v);
@@ -408,8 +449,8 @@ void aa_config_analyse(struct aa_config *cfg)
 
 /**
  * Report what makes no sense together with an account: a backup that is the
- * account's own server, a proxy that is not its domain.  Nothing is reported
- * twice.
+ * account's own server, a proxy that is not its domain, keys for checks
+ * that are not made.  Nothing is reported twice.
  *
  * @param cfg   Configuration
  * @param line  Line number, from 1
@@ -430,6 +471,7 @@ void aa_config_check_line(struct aa_config *cfg, uint32_t line,
 
 	report_equal(cfg, &v, facts);
 	report_domain(cfg, &v, facts);
+	report_unchecked(cfg, &v, facts);
 }
 
 

@@ -543,6 +543,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.does = "How often a flow is checked; a server's Flow-Timer "
 			"lowers it.",
 		.guide = "4-59",
+		.reason = "no effect where `sip outbound support` is 0, and "
+			"the log says so",
 	},
 	[K_RECOVERY_BASE] = {
 		.name = "sip recovery base timer",
@@ -566,6 +568,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.does = "How long a primary must stay good before a line "
 			"goes back.",
 		.guide = "",
+		.reason = "no effect where `sip outbound support` is 0, and "
+			"the log says so",
 	},
 	[K_FAILBACK_SUCCESSES] = {
 		.name = "sip failback successes",
@@ -573,6 +577,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 		.beyond = true,
 		.does = "Good probes in a row before a line goes back.",
 		.guide = "",
+		.reason = "no effect where `sip outbound support` is 0, and "
+			"the log says so",
 	},
 	[K_STANDBY] = {
 		.name = "sip outbound standby",
@@ -583,6 +589,8 @@ const struct aa_key aa_keyv[KEY_COUNT] = {
 			"along (RFC 5626 multiple flows): calls come in over "
 			"both.",
 		.guide = "",
+		.reason = "1 has no effect where `sip outbound support` is 0, "
+			"and the log says so",
 	},
 	[K_FAILBACK_POLICY] = {
 		.name = "sip failback policy",

@@ -2066,6 +2066,30 @@ static void test_check_line(void **state)
 	mem_deref(cfg);
 	report_reset(&rep);
 
+	/* keys that take checks, on a line that has none of them */
+	cfg = load(&rep, "sip_backup_outbound_proxy 10.0.0.9\n"
+		   "sip_failback_delay 5\nsip_failback_successes 2\n"
+		   "sip_outbound_keepalive_timer 9\nsip_outbound_standby 1\n"
+		   "sip_line2_outbound_support 0\n"
+		   "sip_line3_outbound_support 0\n"
+		   "sip_line3_failback_delay 0\n"
+		   "sip_line3_failback_successes 1\n"
+		   "sip_line3_outbound_standby 2\n", NULL);
+	aa_config_check_line(cfg, 1, &account);
+	assert_int_equal(0, rep.n);
+	aa_config_check_line(cfg, 2, &account);
+	assert_int_equal(4, rep.n);
+	assert_reported(&rep, "config:2: key 'sip_failback_delay': no effect "
+			"where 'sip outbound support' is 0: nothing checks "
+			"the servers then");
+	assert_reported(&rep, "config:3: key 'sip_failback_successes'");
+	assert_reported(&rep, "config:4: key 'sip_outbound_keepalive_timer'");
+	assert_reported(&rep, "config:5: key 'sip_outbound_standby'");
+	aa_config_check_line(cfg, 3, &account);
+	assert_int_equal(4, rep.n);
+	mem_deref(cfg);
+	report_reset(&rep);
+
 	/* no key gives an account another domain */
 	cfg = load(&rep, "sip_proxy_ip PBX.example.com\n"
 		   "sip_line2_proxy_ip 10.0.0.2\n"
@@ -2783,6 +2807,8 @@ static void test_thousand_lines(void **state)
 
 	(void)state;
 	assert_non_null(mb);
+
+	assert_int_equal(0, mbuf_write_str(mb, "sip outbound support: 1\n"));
 
 	/* last line first */
 	for (n=LINES; n; n--)
