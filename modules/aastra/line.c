@@ -1731,6 +1731,16 @@ static void be_wary(struct aa_line *line)
 }
 
 
+/* What is behind a path was silent, or seemed so */
+static void answers_again(const struct aa_path *path)
+{
+	struct aa_penalty *pen = path ? path_penalty(path) : NULL;
+
+	if (pen && pen->silent)
+		pen->until = 0;
+}
+
+
 static void leaving_event(struct aa_path *path)
 {
 	/* the answer to its last REGISTER; it is not refreshed any more */
@@ -1756,6 +1766,8 @@ static void leaving_event(struct aa_path *path)
 	if (!path->proven) {
 		all_doubt(path->line);
 	}
+
+	answers_again(path->over_own ? path : path->line->cur);
 
 	if (path->over_own) {
 		path->proven = true;
@@ -2853,9 +2865,12 @@ static void steer(struct aa_line *line, const struct aa_policy_out *out)
 		return;
 	}
 
-	/* a line that is held on a dead server has what it had before */
-	if (cur && line->mode != AA_MODE_AUTO)
+	/* a line that is held on a dead server has what it had before; one that
+	   shall move, and cannot yet, keeps what it has */
+	if (cur && (line->mode != AA_MODE_AUTO || aa_line_registered(line))) {
+		reassure(line);
 		keep(line, cur);
+	}
 
 	if (!line->next)
 		line->next = second_take(line, out->use);

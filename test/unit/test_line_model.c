@@ -5616,6 +5616,24 @@ static void test_stories(void **state)
 		{HOST, 0, REFUSES, 0}, {RESTART, 4, 0, 0},
 		{AGAIN, 0, 1, 1000}
 	};
+
+	/* after a loss of power a line goes home, and the answer is lost: the
+	   registrar has forgotten what is in force by then, and is asked again
+	   although it is taken for silent */
+	static const struct setup silent = {
+		.topo = &topologyv[10], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true, .auth = true,
+		.user_only = true, .strict = true, .lines = 1, .loss = 10,
+		.keepalive = 3, .transaction = 2000, .base = 30, .max = 30,
+		.successes = 2, .period = 60, .renewal = 5, .retry = 30
+	};
+	static const struct action silentv[] = {
+		{HOST, 0, WORKS, 9000}, {HOST, 0, SWALLOWS, 23000},
+		{WAIT, 0, 0, 2689}, {RESTART, 1, 0, 16497},
+		{ALL_WORK, 2, 0, 11000}, {RESTART, 2, 0, 2980},
+		{LINK, 1, 0, 0}, {AGAIN, 1, 1, 0}, {LINE, 0, 0, 0},
+		{REBOOT, 2, 0, 0}, {ALL_WORK, 1, 0, 29000}
+	};
 	const struct {
 		const struct setup *s;
 		const struct action *v;
@@ -5643,7 +5661,8 @@ static void test_stories(void **state)
 		{&unloaded, unloadedv, ARRAY_SIZE(unloadedv), 0},
 		{&domain, domainv, ARRAY_SIZE(domainv), 0},
 		{&used_up, used_upv, ARRAY_SIZE(used_upv), 0},
-		{&used_up, used_upv, ARRAY_SIZE(used_upv), 3}
+		{&used_up, used_upv, ARRAY_SIZE(used_upv), 3},
+		{&silent, silentv, ARRAY_SIZE(silentv), 5453}
 	};
 	size_t i;
 	(void)state;
