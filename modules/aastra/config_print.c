@@ -151,6 +151,10 @@ static void default_value(char *val, size_t vsz, char *from, size_t fsz,
 				  lc->from_files ? "servers from *.cfg" :
 				  "a backup, not from *.cfg");
 	}
+	else if (id == K_OUTBOUND_SUPPORT) {
+		str_ncpy(val, "1 or 0", vsz);
+		str_ncpy(from, "default (which: aastra_config N)", fsz);
+	}
 	else if (id == K_REGISTRATION_PERIOD && lc) {
 		(void)re_snprintf(val, vsz, "%u", lc->registration_period);
 	}

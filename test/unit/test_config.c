@@ -1597,6 +1597,12 @@ static void test_outbound_default(void **state)
 		(void)re_snprintf(row, sizeof(row), "outbound support %s\n",
 				  casev[i].listed);
 		assert_listed(cfg, 1, &facts, row);
+		if (!strstr(casev[i].baresip ? casev[i].baresip : "",
+			    "outbound_support") &&
+		    !strstr(casev[i].file ? casev[i].file : "",
+			    "outbound support"))
+			assert_listed(cfg, 0, NULL, "outbound support 1 or 0 "
+				      "default (which: aastra_config N)\n");
 
 		mem_deref(cfg);
 	}
