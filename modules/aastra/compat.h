@@ -114,6 +114,7 @@ void aa_compat_wake_close(struct aa_wake *wake);
 void aa_compat_lsnr_first(struct sip_lsnr *lsnr);
 void aa_compat_request_end(struct sip_request *req, struct mbuf *mb);
 int  aa_compat_tcp_fd(const struct tcp_conn *tc);
+int  aa_compat_fd_peer(int fd, struct sa *peer);
 int  aa_compat_tcp_peer(const struct tcp_conn *tc, struct sa *peer);
 const struct tcp_conn *aa_compat_tls_tcp(const void *tc, const void *ssl,
 					 const void *out, const void *in);

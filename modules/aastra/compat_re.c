@@ -301,26 +301,48 @@ int aa_compat_tcp_fd(const struct tcp_conn *tc)
 
 
 /**
- * Where a TCP connection leads to
+ * Where a socket leads to, also while a connection is still being opened, of
+ * which getpeername() says nothing
  *
- * Of one that is still being opened libre 1.x and 2.x would complain on the
- * terminal.
+ * @param fd   Descriptor
+ * @param peer Set to the address of the other end
+ *
+ * @return 0 if success, otherwise errorcode
+ */
+int aa_compat_fd_peer(int fd, struct sa *peer)
+{
+	sa_init(peer, AF_UNSPEC);
+
+	/* the kernel fills a buffer that is not longer than the address */
+	peer->len = sizeof(peer->u.in);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &peer->u.sa, &peer->len))
+		return errno;
+
+	if (sa_af(peer) != AF_INET6)
+		return 0;
+
+	peer->len = sizeof(peer->u.in6);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &peer->u.sa, &peer->len)
+		? errno : 0;
+}
+
+
+/**
+ * Where a TCP connection leads to
  *
  * @param tc   TCP connection
  * @param peer Set to the address of the other end
  *
- * @return 0 if success, ENOTCONN while it is being opened, otherwise errorcode
+ * @return 0 if success, ENOTCONN from libre 3 on while it is being opened,
+ *         otherwise errorcode
  */
 int aa_compat_tcp_peer(const struct tcp_conn *tc, struct sa *peer)
 {
 #if AASTRA_RE_VERSION >= 30000
 	return tcp_conn_peer_get(tc, peer);
 #else
-	sa_init(peer, AF_UNSPEC);
-	peer->len = sizeof(peer->u);
-
-	return getpeername(tcp_conn_fd(tc), &peer->u.sa, &peer->len) ? errno
-		: 0;
+	return aa_compat_fd_peer(tcp_conn_fd(tc), peer);
 #endif
 }
 

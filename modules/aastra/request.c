@@ -450,20 +450,17 @@ void aa_conn_close(struct aa_conn *conn, bool abort)
 }
 
 
-/* Something can be sent over it; a UDP socket of ours may lead there as well */
+/* Something can be sent over it, now or soon; a UDP socket of ours may lead there as well */
 static bool is_tcp_to(int fd, const struct sa *peer)
 {
 	struct tcp_info ti;
 	socklen_t len = sizeof(ti);
 	struct sa sa;
 
-	sa_init(&sa, AF_UNSPEC);
-	sa.len = sizeof(sa.u);
-
-	return 0 == getpeername(fd, &sa.u.sa, &sa.len) &&
-		sa_cmp(&sa, peer, SA_ALL) &&
+	return 0 == aa_compat_fd_peer(fd, &sa) && sa_cmp(&sa, peer, SA_ALL) &&
 		0 == getsockopt(fd, IPPROTO_TCP, TCP_INFO, &ti, &len) &&
 		(ti.tcpi_state == STATE_ESTABLISHED ||
+		 ti.tcpi_state == STATE_SYN_SENT ||
 		 ti.tcpi_state == STATE_CLOSE_WAIT);
 }
 

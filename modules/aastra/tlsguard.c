@@ -155,20 +155,10 @@ static bool is_tcp(int fd)
 }
 
 
-/* Of a TCP connection something can be sent over, now or soon; not known while
-   it is being opened */
+/* Of a TCP connection that something can be sent over, now or soon */
 static bool tcp_peer(int fd, struct sa *peer)
 {
-	sa_init(peer, AF_UNSPEC);
-	peer->len = sizeof(peer->u);
-
-	if (!is_tcp(fd))
-		return false;
-
-	if (getpeername(fd, &peer->u.sa, &peer->len))
-		sa_init(peer, AF_UNSPEC);
-
-	return true;
+	return is_tcp(fd) && !aa_compat_fd_peer(fd, peer);
 }
 
 
@@ -203,8 +193,7 @@ static bool former_shut(const struct former *former, const struct sa *to)
 	struct sa peer;
 
 	return tcp_peer(former->fd, &peer) && 0 == fstat(former->fd, &st) &&
-		st.st_ino == former->ino &&
-		(!sa_isset(&peer, SA_ADDR) || sa_cmp(&peer, to, SA_ALL)) &&
+		st.st_ino == former->ino && sa_cmp(&peer, to, SA_ALL) &&
 		0 == shutdown(former->fd, SHUT_RDWR);
 }
 
@@ -563,6 +552,16 @@ static void ctx_take(SSL *ssl)
 }
 
 
+/* Has somebody else opened it, to where libre listens? */
+static bool is_incoming(const struct conn *conn)
+{
+	struct sa local;
+
+	return 0 == tcp_conn_local_get(tcp_of(conn->ssl), &local) &&
+		sip_transp_isladdr(uag_sip(), SIP_TRANSP_TLS, &local);
+}
+
+
 static void conn_shut(struct conn *conn, const struct sa *peer)
 {
 	const struct tcp_conn *tcp = tcp_of(conn->ssl);
@@ -576,18 +575,20 @@ static void conn_shut(struct conn *conn, const struct sa *peer)
 
 
 /*
- * Somebody at the address of a server.  No session is gone on with: the one
- * who has it need not have shown anything (RFC 8446 4.2.11 leaves that to the
- * session, and OpenSSL to the context that is set here).
+ * Somebody at the address of a server.  No session of his is gone on with: the
+ * one who has it need not have shown anything (RFC 8446 4.2.11 leaves that to
+ * the session, and OpenSSL to the context that is set here).
  */
 static void demand(struct conn *conn, const struct sa *peer)
 {
+	const bool incoming = is_incoming(conn);
 	uint8_t sid[SSL_MAX_SID_CTX_LENGTH];
 
 	rand_bytes(sid, sizeof(sid));
 
 	if (!SSL_in_before(conn->ssl) ||
-	    1 != SSL_set_session_id_context(conn->ssl, sid, sizeof(sid))) {
+	    (incoming &&
+	     1 != SSL_set_session_id_context(conn->ssl, sid, sizeof(sid)))) {
 		conn_shut(conn, peer);
 		return;
 	}
@@ -602,10 +603,11 @@ static void demand(struct conn *conn, const struct sa *peer)
 	else
 		conn_shut(conn, peer);
 
-	if (!guard.told)
+	if (incoming && !guard.told) {
+		guard.told = true;
 		info("aastra: %J, where a TLS server is, connects to the"
 		     " phone: it has to show its certificate\n", peer);
-	guard.told = true;
+	}
 }
 
 
@@ -634,8 +636,7 @@ static void lost_shut(void)
 		bool known = false;
 		struct le *le;
 
-		if (!tcp_peer(fd, &peer) || !sa_isset(&peer, SA_ADDR) ||
-		    !guard.namesh ||
+		if (!tcp_peer(fd, &peer) || !guard.namesh ||
 		    !guard.namesh(&peer, namev, NAMES_MAX))
 			continue;
 

@@ -265,14 +265,13 @@ def test_no_memory_to_note_it(lab):
     memory = Memory(lab, "phone")
     p, b, phone = on_backup(lab, env=memory.env)
 
-    def connected(host):
+    def connected(port):
         """Where memory was taken for that."""
         mark = memory.count
-        c = Caller(lab, host)
-        c.stop()
+        Caller(lab, lab.far, port).stop()
         return collections.Counter(memory.sites(mark))
     # keep-alives take memory as well, but not with each connection
-    places = [connected(lab.far) for _ in range(4)]
+    places = [connected(5061 + i) for i in range(4)]
     where = [x for x in places[0] if all(y[x] == 1 for y in places)]
     assert where
     for site in where:
@@ -333,6 +332,35 @@ def test_silent_neighbour(lab, outbound):
     lab.until(lambda: service(phone) == "primary", 10, "home")
     assert lab.now() - t < 3
     assert again.got("REGISTER")
+
+
+@parallel
+def test_connect_of_baresip(lab):
+    """Without outbound support baresip's INVITE opens the connection, into a
+    black hole: the kernel tries that for minutes, less and less often. The
+    line does not wait for it, but tries over one of its own."""
+    fakes = [Fake(h).start() for h in (lab.primary, lab.backup)]
+    lab.others += fakes
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True, config=[
+            "sip_backup_outbound_proxy " + lab.backup.ip,
+            "sip_outbound_support 0", *FAST])
+    lab.until(lambda: service(phone) == "primary", 5, "on the primary")
+    t = lab.now()
+    fakes[0].stop()
+    lab.wire.wait_kind("fin", src="phone", dst="primary", after=t)
+    lab.primary.drop("in")
+    phone.dial("sip:200@" + DOMAIN)
+    lab.until(lambda: service(phone) == "backup", 10, "on the backup")
+    phone.hangup()
+
+    def ports():
+        return {e.sport for e in lab.wire.find(kind="syn", src="phone",
+                                               dst="primary", after=t)}
+    lab.until(lambda: len(ports()) > 2, 10, "connects anew")
+    lab.others.append(Fake(lab.primary).start())
+    lab.primary.clear()
+    lab.until(lambda: service(phone) == "primary", 10, "home")
 
 
 # ---- one address, two names ---------------------------------------------------
