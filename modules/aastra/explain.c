@@ -80,10 +80,8 @@ static int print_place(struct re_printf *pf, const struct aa_line *line)
 	else
 		err |= re_hprintf(pf, "is NOT REGISTERED (last on the %s)%s%s",
 				  aa_line_use_name(line, line->use),
-				  str_isset(line->fault) ||
-				  str_isset(line->cur->reason) ? ": " : "",
-				  str_isset(line->fault) ? line->fault
-				  : line->cur->reason);
+				  str_isset(aa_line_reason(line)) ? ": " : "",
+				  aa_line_reason(line));
 
 	if (line->second)
 		err |= re_hprintf(pf, aa_line_registered_at(line,

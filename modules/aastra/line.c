@@ -680,6 +680,60 @@ enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed)
 
 
 /**
+ * What was seen last of what keeps the line from being registered
+ *
+ * @param line Line
+ *
+ * @return Text, "" if nothing was
+ */
+const char *aa_line_reason(const struct aa_line *line)
+{
+	if (!line)
+		return "";
+
+	return str_isset(line->fault) ? line->fault :
+		line->cur ? line->cur->reason : "";
+}
+
+
+/**
+ * How long it takes until a server of the line is tried again
+ *
+ * @param line Line
+ *
+ * @return Time to the earliest one [ms], 0 if none waits
+ */
+uint64_t aa_line_retry_in(const struct aa_line *line)
+{
+	const uint64_t now = aa_now_ms();
+	uint64_t at = 0;
+	int role, rank;
+
+	if (!line)
+		return 0;
+
+	for (role=0; role<AA_ROLE_COUNT; role++) {
+		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
+			uint64_t in = aa_flow_retry_in(aa_line_flow(line,
+				(enum aa_role)role, (enum aa_rank)rank));
+			const uint64_t until = line->pen[role][rank].until;
+
+			if (until > now)
+				in = MAX(in, until - now);
+			if (in && (!at || in < at))
+				at = in;
+		}
+	}
+
+	if (!aa_line_registered(line) && line->cur &&
+	    line->cur->retry_at > now && (!at || line->cur->retry_at - now < at))
+		at = line->cur->retry_at - now;
+
+	return at;
+}
+
+
+/**
  * The AOR in force
  *
  * @param line Line

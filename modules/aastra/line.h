@@ -227,6 +227,8 @@ uint64_t aa_line_punished(const struct aa_line *line, enum aa_rank rank);
 bool aa_line_registered(const struct aa_line *line);
 bool aa_line_registered_at(const struct aa_line *line,
 			   const struct aa_flow *flow);
+const char *aa_line_reason(const struct aa_line *line);
+uint64_t aa_line_retry_in(const struct aa_line *line);
 uint64_t aa_line_hold_down(const struct aa_line *line);
 enum aa_rank aa_line_service(const struct aa_line *line, bool *mixed);
 void aa_line_policy_in(struct aa_policy_in *in, const struct aa_line *line);

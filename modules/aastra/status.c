@@ -368,6 +368,10 @@ static int json_line(struct re_printf *pf, const struct aa_line *line,
 	err |= re_hprintf(pf, ",\"expires\":%u",
 			  line->cur && aa_line_registered(line) ?
 			  aa_binding_expires(line->cur->b) : 0);
+	err |= json_text(pf, "error", aa_line_registered(line) ? "" :
+			 aa_line_reason(line));
+	err |= re_hprintf(pf, ",\"retry_in_ms\":%llu",
+			  aa_line_retry_in(line));
 	err |= re_hprintf(pf, ",\"reg_id\":%u,\"hold_down_ms\":%llu"
 			  ",\"calls\":",
 			  line->cur ? aa_binding_regid(line->cur->b) : 0,

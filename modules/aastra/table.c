@@ -138,43 +138,14 @@ static bool lamp_count(const struct aa_sub_info *si, void *arg)
 }
 
 
-/* Earliest time at which a server of the line is tried again, 0: none */
-static uint64_t next_try(const struct aa_line *line)
-{
-	const uint64_t now = aa_now_ms();
-	uint64_t at = 0;
-	int role, rank;
-
-	for (role=0; role<AA_ROLE_COUNT; role++) {
-		for (rank=AA_RANK_PRIMARY; rank<AA_RANK_COUNT; rank++) {
-			uint64_t in = aa_flow_retry_in(aa_line_flow(line,
-				(enum aa_role)role, (enum aa_rank)rank));
-			const uint64_t until = line->pen[role][rank].until;
-
-			if (until > now)
-				in = MAX(in, until - now);
-			if (in && (!at || in < at))
-				at = in;
-		}
-	}
-
-	if (!aa_line_registered(line) && line->cur &&
-	    line->cur->retry_at > now && (!at || line->cur->retry_at - now < at))
-		at = line->cur->retry_at - now;
-
-	return at;
-}
-
-
 static int print_line(struct re_printf *pf, const struct aa_line *line)
 {
 	const bool up = aa_line_registered(line);
 	const char *aor = aa_line_aor(line);
-	const char *why = str_isset(line->fault) ? line->fault :
-		line->cur ? line->cur->reason : "";
+	const char *why = aa_line_reason(line);
 	const uint64_t since = up ? line->since : line->lost_at;
 	const uint64_t age = aa_now_ms() - (since ? since : line->since);
-	uint64_t retry = next_try(line);
+	uint64_t retry = aa_line_retry_in(line);
 	struct lamps lamps = {0, 0};
 	bool mixed;
 	const enum aa_rank rank = aa_line_service(line, &mixed);

@@ -443,6 +443,7 @@ LINE = {
     "outbound": flag, "mode": one_of("auto", "primary", "backup"),
     "service": one_of("primary", "backup", "mixed", "none"),
     "registered": flag, "expires": whole(),
+    "error": text(), "retry_in_ms": whole(),
     "active": {"outbound_proxy": ACTIVE, "proxy": ACTIVE,
                "registrar": ACTIVE},
     "flows": list_of(FLOW),
@@ -571,6 +572,7 @@ def test_state_before_and_after(lab):
                                "registrar": "primary"}
         assert (s["service"], s["registered"], s["expires"]) == (
             service, service != "none", expires)
+        assert bool(s["error"]) == (rank == "backup" and service == "none")
         assert [x["uri"] for x in s["subscriptions"]] == [
             "sip:100@" + DOMAIN, "sip:200@" + DOMAIN, "sip:201@example.net:5070"]
 
@@ -584,6 +586,23 @@ def test_state_before_and_after(lab):
     primary.cont()
     lab.until(lambda: phone.state(1)["service"] == "primary", 8)
     check("primary", "primary", 3600)
+    assert phone.exit() == 0
+
+
+def test_state_of_a_refused_line(lab):
+    """Who asks for the state of a line that the registrar refuses is told
+    why, and when it tries again."""
+    _, _, reg = lab.edge_pair()
+    reg.respond("REGISTER", 403)
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True,
+        config=["sip_backup_outbound_proxy " + lab.backup.ip,
+                "sip_registration_retry_timer 90"])
+    lab.until(lambda: phone.state(1)["error"], 5)
+    s = phone.state(1)
+    assert fits(s, LINE) and s["service"] == "none"
+    assert s["error"].startswith("403")
+    assert 60000 < s["retry_in_ms"] <= 90000
     assert phone.exit() == 0
 
 
