@@ -456,8 +456,8 @@ LINE = {
     "history": list_of({
         "time_ms": whole(1600000000000),
         "event": one_of("registered", "failover", "failback", "flow-down",
-                        "flow-up", "subscription-moved", "call-moved",
-                        "forced", "config"),
+                        "flow-up", "refused", "subscription-moved",
+                        "call-moved", "forced", "config"),
         "to": text(), "reason": text(), "took_ms": whole()}),
 }
 DOCUMENT = {"module": one_of("aastra"), "version": text(r"\d+\.\d+"),
