@@ -1706,12 +1706,27 @@ static bool stray_leave(struct aa_line *line, const struct aa_stray *s)
 }
 
 
+/* Hundreds of lines that begin with such ones do not say and register all of
+   this in the same instants */
+static uint64_t wary_turn(struct aa_phone *phone)
+{
+	const uint32_t rate = phone->pace.rate ? phone->pace.rate :
+		AA_PACE_PER_SECOND;
+	const uint64_t now = aa_now_ms();
+	const uint64_t slot = aa_pace_slot(&phone->wary_slot, 1000 / rate,
+					   AA_PACE_BURST, now);
+
+	return slot > now ? slot - now : 0;
+}
+
+
 /* What this line cannot say stays where it is: nothing is registered under that
    reg-id as long as it may arrive, see regid_astray() */
 static void strays_take(struct aa_line *line)
 {
 	const struct account *acc = aa_account_prim(line->acc);
 	struct le *le = list_head(&line->phone->strayl);
+	uint64_t until = 0, wait;
 
 	while (le) {
 		struct aa_stray *s = le->data;
@@ -1720,11 +1735,28 @@ static void strays_take(struct aa_line *line)
 		if (!aa_stray_is(s, &account_luri(acc)->user))
 			continue;
 
-		line->wary_gap   = WARY_MS;
-		line->wary_at    = aa_now_ms() + WARY_MS;
-		line->wary_until = MAX(line->wary_until, s->until);
+		until = MAX(until, s->until);
 		if (stray_leave(line, s))
 			aa_stray_drop(s);
+	}
+
+	if (!until)
+		return;
+
+	wait = wary_turn(line->phone);
+	line->wary_gap   = WARY_MS;
+	line->wary_at    = aa_now_ms() + wait + WARY_MS;
+	line->wary_until = MAX(line->wary_until, until + wait);
+
+	/* after the line has registered, as other farewells */
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		struct aa_path *path = le->data;
+
+		if (!path->former)
+			continue;
+
+		path->hurry_at    = aa_now_ms() + wait + FAREWELL_WAIT_MS;
+		path->late_until += wait;
 	}
 }
 

@@ -33,6 +33,7 @@ struct aa_phone {
 	char uuid[64];          /**< instance-id of the phone, RFC 5626 4.1 */
 	struct aa_pace pace;    /**< of their REGISTERs                     */
 	uint64_t look_slot;     /**< when the next line looks at a flow     */
+	uint64_t wary_slot;     /**< when the next one is wary, see wary_at */
 	struct list telll;      /**< lines that wait to tell baresip        */
 	uint32_t telling;       /**< lines whose word is on its way there   */
 	uint64_t told_at;       /**< the latest one was sent, or came       */

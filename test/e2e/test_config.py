@@ -748,6 +748,41 @@ def test_short_grants(lab):
             assert n <= 12 + rate * (last - first), (n, last - first)
 
 
+def test_many_restarted(lab):
+    """Many lines are restarted, and their farewells were not answered: what is
+    said once more for that is not said by all of them in the same instant."""
+    rate, users, silent = 20, range(100, 140), []
+
+    def answer(r):
+        return None if silent and r.method == "REGISTER" else usual(r)
+    lab.others.append(Fake(lab.primary, answer).start())
+    phone = lab.baresip(
+        [lab.account(u, DOMAIN, lab.primary, "tcp") for u in users],
+        aastra=True, config=["sip_registration_rate %d" % rate,
+                             "sip_backup_outbound_proxy " + lab.backup.ip])
+
+    def everybody():
+        return all(x["registered"] for x in phone.state()["lines"])
+    lab.until(everybody, 20, "registered")
+    silent.append(True)
+    assert phone.exit() == 0
+    phone.ctrl.close()
+    silent.clear()
+    t = lab.now()
+    phone.start()
+
+    def farewells():
+        return sorted(m.t for m in lab.wire.sip(
+            "REGISTER", src="phone", request=True, after=t) if not m.expires)
+    # each one when it is registered, and again 2 s later
+    lab.until(lambda: len(farewells()) >= 2 * len(users), 20, "farewells")
+    at = farewells()
+    for i, first in enumerate(at):
+        for n, last in enumerate(at[i:], 1):
+            assert n <= 20 + 2 * rate * (last - first), (n, last - first)
+    lab.until(everybody, 20, "registered again")
+
+
 def test_lines_end_while_they_wait(lab):
     """Accounts are taken away, and then the module, while most lines wait for
     their turn to register."""
