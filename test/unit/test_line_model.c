@@ -4375,7 +4375,7 @@ static void lines_go(bool release)
 static void reboot(bool orderly, bool release)
 {
 	enum aa_rank usev[LINES][AA_ROLE_COUNT];
-	unsigned regidv[LINES];
+	unsigned regidv[LINES] = {0};
 	unsigned i;
 
 	/* what the kernel had to send goes with the power */
@@ -4386,7 +4386,6 @@ static void reboot(bool orderly, bool release)
 		struct watch *wl = &w.watchv[i];
 		const unsigned boot = wl->boot + 1;
 
-		regidv[i] = 0;
 		memset(usev[i], 0, sizeof(usev[i]));
 		if (wl->line) {
 			regidv[i] = wl->line->cur ?
