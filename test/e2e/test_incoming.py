@@ -299,6 +299,25 @@ def test_name_that_leads_there_later(lab):
     refused(lab, phone, evil)
 
 
+@parallel
+@pytest.mark.parametrize("when", ["connected", "let in"])
+def test_unloaded_meanwhile(lab, when):
+    """The module is unloaded while somebody is about to show who he is, or
+    has shown it: nothing of it is called any more."""
+    p, b, phone = on_backup(lab)
+    cert = lab.ca.issue("primary", ["IP:" + lab.primary.ip])
+    it = Caller(lab, lab.primary, shake=when == "let in", shown=cert)
+    if when == "let in":
+        lab.until(lambda: it.requests, 10, "asked")
+    phone.cmd("rmmod aastra")
+    if when == "connected":
+        it.shake()
+    it.stop()
+    assert "100@pbx.example.com" in phone.cmd("reginfo")
+    phone.cmd("insmod aastra")
+    lab.until(lambda: service(phone) == "backup", 10, "taken over again")
+
+
 # ---- TCP: nobody shows anything, and silence must not hold the line -----------
 
 
