@@ -795,7 +795,8 @@ bool aa_config_describes_line(const struct aa_config *cfg, uint32_t line)
 
 /**
  * Find a file that had keys, is there still, and has none any more: half
- * written, or another file
+ * written, or another file.  baresip's own config may lose its last key, as
+ * long as it loads modules
  *
  * @param old Configuration in force
  * @param cfg Configuration that was read now
@@ -814,7 +815,7 @@ const char *aa_config_lost(const struct aa_config *old,
 		     b = b->next) {
 			const struct aa_source *is = b->data;
 
-			if (was->keys && !is->keys &&
+			if (was->keys && !is->keys && !is->whole &&
 			    !str_cmp(was->name, is->name))
 				return is->name;
 		}

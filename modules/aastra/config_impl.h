@@ -25,6 +25,7 @@ struct aa_source {
 	char *other_name;
 	bool nul;               /* NUL bytes were reported                   */
 	bool exposed;           /* everybody may read the file              */
+	bool whole;             /* baresip's config, with its modules       */
 };
 
 /** One value as it was written */

@@ -226,6 +226,9 @@ static int entry_handler(const struct aa_cfg_entry *ce, void *arg)
 	    aa_progkeys_take(cfg->keys, name, ce->value))
 		return 0;
 
+	if (baresip && ce->underscore && !strncmp(ce->name, "module_", 7))
+		src->whole = true;
+
 	/* baresip takes the first one */
 	if (baresip && ce->underscore && !cfg->ifname[0] &&
 	    !strcmp(ce->name, "net_interface"))

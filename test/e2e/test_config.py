@@ -546,6 +546,32 @@ def test_reload_that_fails(lab):
     assert f.phone.exit() == 0
 
 
+def test_last_key_of_baresips_config(lab):
+    """Who takes the last key out of baresip's config is without a backup; a
+    config that is empty is not believed."""
+    lab.edge_pair()
+    phone = lab.baresip(
+        lab.account(via=lab.primary, transport="tcp"), aastra=True,
+        config=["sip_backup_outbound_proxy " + lab.backup.ip])
+    lab.until(lambda: phone.state(1)["service"] == PRIMARY, 5)
+    path = os.path.join(phone.dir, "config")
+    with open(path) as f:
+        text_ = f.read()
+    with open(path, "w"):
+        pass
+    with pytest.raises(CommandError, match="nothing changes"):
+        phone.cmd("aastra_reload")
+    assert phone.state(1)["scenario"] == "outbound-proxy"
+    with open(path, "w") as f:
+        f.write("".join(x for x in text_.splitlines(True)
+                        if "backup" not in x))
+    assert "line 1: changed: sip backup outbound proxy" in phone.cmd(
+        "aastra_reload")
+    lab.until(lambda: phone.state(1)["scenario"] == "none"
+              and phone.state(1)["service"] == PRIMARY, 5)
+    assert phone.exit() == 0
+
+
 def test_sighup(lab):
     """Without a terminal, SIGHUP reads again."""
     cfg = line(1, lab.primary.ip, password=SECRET % 100)
