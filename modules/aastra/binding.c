@@ -221,7 +221,7 @@ static uint64_t refresh_wait(const struct aa_binding *b)
 }
 
 
-static void granted(struct aa_binding *b, const struct sip_msg *msg)
+static bool granted(struct aa_binding *b, const struct sip_msg *msg)
 {
 	const struct sip_hdr *hdr;
 	struct contact_match cm;
@@ -240,6 +240,9 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 		(void)pl_strdup(&b->server, &hdr->val);
 	}
 
+	if (cm.found && !cm.expires)
+		return false;
+
 	/* RFC 3261 10.3 7: no longer than what was asked for.  A line that goes
 	   by more would not be heard of for as long. */
 	b->expires = cm.expires ? MIN(cm.expires, b->want_expires)
@@ -249,6 +252,26 @@ static void granted(struct aa_binding *b, const struct sip_msg *msg)
 	b->unsure  = false;
 	b->contact_old = mem_deref(b->contact_old);
 	aa_tmr_start(&b->tmr, refresh_wait(b), refresh_handler, b);
+
+	return true;
+}
+
+
+/* A registrar that says 200, and that our Contact has no time left, has not
+   registered it (RFC 3261 10.2.2): another one may */
+static void refused_time(struct aa_binding *b, const struct sip_msg *msg)
+{
+	char buf[REASON_SIZE];
+
+	(void)re_snprintf(buf, sizeof(buf), "%u with expires=0 to REGISTER",
+			  msg->scode);
+	aa_tmr_cancel(&b->tmr);
+	b->ok     = false;
+	b->sent   = false;
+	b->told   = false;
+	b->unsure = false;
+	b->until  = 0;
+	b->h(b, AA_BINDING_FAILED, buf, aa_msg_retry_after(msg), msg, b->arg);
 }
 
 
@@ -437,8 +460,10 @@ static void response_handler(int err, const struct sip_msg *msg, void *arg)
 			return;
 		}
 
-		granted(b, msg);
-		b->h(b, AA_BINDING_OK, "registered", 0, msg, b->arg);
+		if (granted(b, msg))
+			b->h(b, AA_BINDING_OK, "registered", 0, msg, b->arg);
+		else
+			refused_time(b, msg);
 		return;
 	}
 

@@ -134,6 +134,25 @@ def test_endless_401(lab, stale):
 
 
 @parallel
+def test_granted_nothing(lab):
+    """A 200 that lists the phone's Contact with expires=0 is no binding: the
+    line goes to the backup, and home when the primary registers it."""
+    nothing = [True]
+
+    def handler(r):
+        if r.method != "REGISTER" or not nothing[0]:
+            return usual(r)
+        return r.answer(200, "OK", "Contact: " + re.sub(
+            r"expires=\d+", "expires=0", r.header("contact")))
+    phone, _ = phone_of(lab, [handler, usual])
+    lab.until(lambda: service(phone) == "backup", 8, "on the backup")
+    assert [h for h in phone.state(1)["history"] if h["event"] == "refused"
+            and "expires=0" in h["reason"]]
+    nothing[0] = False
+    lab.until(lambda: service(phone) == "primary", 20, "home")
+
+
+@parallel
 def test_endless_423(lab):
     """An interval that is too brief again and again: asked for longer ones a
     few times, and then refused."""
