@@ -336,7 +336,7 @@ static void report_unchecked(struct aa_config *cfg, const struct aa_view *v,
 	    lc->scenario == AA_SCENARIO_NONE)
 		goto out;
 
-	for (i=0; i<ARRAY_SIZE(keyv); i++) {
+	for (i=0; i<sizeof(keyv) / sizeof(keyv[0]); i++) {
 		const struct aa_entry *e = aa_view_look_ok(v, keyv[i].key);
 
 		if (e && e->v.num > keyv[i].above && e->v.num < keyv[i].below)
