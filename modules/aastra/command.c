@@ -52,6 +52,7 @@ static int number_arg(struct re_printf *pf, const void *arg, bool optional,
 		      uint32_t *np)
 {
 	struct pl num;
+	uint32_t n;
 
 	*np = 0;
 
@@ -64,13 +65,14 @@ static int number_arg(struct re_printf *pf, const void *arg, bool optional,
 		return EINVAL;
 	}
 
-	if (!is_number(&num) || !pl_u32(&num)) {
+	n = is_number(&num) ? pl_u32(&num) : 0;
+	if (!n) {
 		(void)re_hprintf(pf, "'%r' is not the number of a line\n",
 				 &num);
 		return EINVAL;
 	}
 
-	*np = pl_u32(&num);
+	*np = n;
 
 	return 0;
 }
