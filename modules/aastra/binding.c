@@ -175,6 +175,25 @@ static bool contact_matches(const struct aa_binding *b, const struct uri *uri)
 }
 
 
+/* What is no number says nothing (RFC 3261 20.10), and what is too large for
+   one is the largest */
+static void seconds_set(uint32_t *secs, const struct pl *val)
+{
+	uint64_t n = 0;
+	size_t i;
+
+	for (i=0; i<val->l; i++) {
+		if (val->p[i] < '0' || val->p[i] > '9')
+			return;
+
+		n = MIN(n * 10 + (uint64_t)(val->p[i] - '0'), UINT32_MAX);
+	}
+
+	if (val->l)
+		*secs = (uint32_t)n;
+}
+
+
 static bool contact_handler(const struct sip_hdr *hdr,
 			    const struct sip_msg *msg, void *arg)
 {
@@ -182,6 +201,7 @@ static bool contact_handler(const struct sip_hdr *hdr,
 	struct sip_addr addr;
 	struct pl pval, own;
 	char id[16];
+	(void)msg;
 
 	if (sip_addr_decode(&addr, &hdr->val))
 		return false;
@@ -197,9 +217,7 @@ static bool contact_handler(const struct sip_hdr *hdr,
 	cm->found = true;
 
 	if (0 == msg_param_decode(&addr.params, "expires", &pval))
-		cm->expires = pl_u32(&pval);
-	else if (pl_isset(&msg->expires))
-		cm->expires = pl_u32(&msg->expires);
+		seconds_set(&cm->expires, &pval);
 
 	return true;
 }
@@ -228,8 +246,9 @@ static bool granted(struct aa_binding *b, const struct sip_msg *msg)
 
 	memset(&cm, 0, sizeof(cm));
 	cm.b = b;
-	cm.expires = pl_isset(&msg->expires) ? pl_u32(&msg->expires)
-		: b->want_expires;
+	cm.expires = b->want_expires;
+	if (pl_isset(&msg->expires))
+		seconds_set(&cm.expires, &msg->expires);
 
 	(void)sip_msg_hdr_apply(msg, true, SIP_HDR_CONTACT, contact_handler,
 				&cm);
