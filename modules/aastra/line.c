@@ -109,7 +109,7 @@ static void change(struct aa_line *line, enum aa_journal_event event,
 static struct aa_flow *call_flow(const struct aa_line *line);
 static void line_run(struct aa_line *line);
 static void plain_leave(struct aa_line *line);
-static void strays_take(struct aa_line *line);
+static void strays_take(struct aa_line *line, bool parting);
 static void farewell_flow_handler(struct aa_flow *flow, void *arg);
 static void leave(struct aa_line *line, struct aa_path *path);
 static void abandon_next(struct aa_line *line);
@@ -530,7 +530,7 @@ void aa_line_start(struct aa_line *line, bool plain)
 
 	if (plain)
 		plain_leave(line);
-	strays_take(line);
+	strays_take(line, true);
 	aa_line_kick(line);
 }
 
@@ -1721,8 +1721,9 @@ static uint64_t wary_turn(struct aa_phone *phone)
 
 
 /* What this line cannot say stays where it is: nothing is registered under that
-   reg-id as long as it may arrive, see regid_astray() */
-static void strays_take(struct aa_line *line)
+   reg-id as long as it may arrive, see regid_astray().  parting: also what is
+   being said just now */
+static void strays_take(struct aa_line *line, bool parting)
 {
 	const struct account *acc = aa_account_prim(line->acc);
 	struct le *le = list_head(&line->phone->strayl);
@@ -1732,7 +1733,8 @@ static void strays_take(struct aa_line *line)
 		struct aa_stray *s = le->data;
 
 		le = le->next;
-		if (!aa_stray_is(s, &account_luri(acc)->user))
+		if (!aa_stray_is(s, &account_luri(acc)->user) ||
+		    (!parting && regid_parting(line, s->regid)))
 			continue;
 
 		until = MAX(until, s->until);
@@ -1768,8 +1770,27 @@ static void strays_take(struct aa_line *line)
  */
 static bool late_leave(struct aa_line *line, uint64_t now, bool all)
 {
-	struct le *le = list_head(&line->idlel);
+	struct le *le;
 	bool left = false;
+
+	/* those whose own flow nobody wants now go over the path in force */
+	for (le = list_head(&line->leavel); le; le = le->next) {
+		struct aa_path *path = le->data;
+
+		if (!path->cleared || !path->late_until ||
+		    (now < path->late_until && !all))
+			continue;
+
+		if (now >= path->late_until)
+			path->late_until = 0;
+		path->cleared  = false;
+		path->proven   = false;
+		path->clears   = 0;
+		path->clear_at = 0;
+		left = true;
+	}
+
+	le = list_head(&line->idlel);
 
 	while (le) {
 		struct aa_path *path = le->data;
@@ -3325,6 +3346,8 @@ static void schedule(struct aa_line *line, uint64_t now)
 	for (le = list_head(&line->leavel); le; le = le->next) {
 		const struct aa_path *path = le->data;
 
+		if (path->cleared)
+			at = earliest(at, path->late_until, now);
 		at = earliest(at, path->farewell_at, now);
 		at = earliest(at, path->hurry_at, now);
 		if (!path->cleared)
@@ -3455,8 +3478,10 @@ static void line_run(struct aa_line *line)
 	if (aa_line_registered(line))
 		aa_callmove_moved(line);
 	report_down(line);
-	if (line->old && aa_line_registered(line))
+	if (line->old && aa_line_registered(line)) {
 		old_end(line);
+		strays_take(line, false);
+	}
 	show(line);
 	schedule(line, now);
 }

@@ -507,6 +507,31 @@ def test_late_register_leaves_nothing(lab):
          bindings_left=0)
 
 
+def test_late_register_and_a_reload(lab):
+    """A move is taken back while its REGISTER, which lies in a proxy, has no
+    answer, and the settings change: what it makes is taken back."""
+    reg = ByRegId()
+    phone, _ = phone_of(lab, [reg, reg], "tcp")
+    lab.until(lambda: service(phone) == "primary", 8, "registered")
+    home = set(reg.table)
+    reg.silent = True
+    phone.cmd("aastra_failover 1")
+    lab.until(lambda: set(reg.table) - home, 8, "a REGISTER at the backup")
+    late = {k: v for k, v in reg.table.items() if k not in home}
+    phone.cmd("aastra_auto 1")
+    reg.silent = False
+    lab.until(lambda: set(reg.table) == home, 8, "it is taken back")
+    phone.config.append("sip_registration_period 1800")
+    phone.write_config()
+    phone.cmd("aastra_reload")
+    lab.until(lambda: phone.state(1)["expires"] == 1800, 8, "reloaded")
+    lab.until(lambda: len(reg.table) == 1 and set(reg.table) != home, 8,
+              "the new binding alone")
+    reg.table.update(late)
+    lab.until(lambda: not reg.table.keys() & late.keys(), 12, "taken back")
+    lab.until(lambda: reg.table, 4, "the binding of now")
+
+
 @pytest.mark.all_rows
 def test_late_register_of_a_move(lab):
     """A move is taken back while its REGISTER, which lies in a proxy, has no
