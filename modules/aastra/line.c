@@ -3823,9 +3823,9 @@ static void farewell_handler(struct aa_binding *b, enum aa_binding_event ev,
 	(void)reason;
 	(void)retry_after;
 
-	/* what it was sent after may have come just before: see
-	   leaving_event() */
-	line = msg && !fw->proven ? aa_line_find(fw->phone, fw->line) : NULL;
+	/* what it was sent after may have come just before, answered or not:
+	   see leaving_event() */
+	line = fw->proven ? NULL : aa_line_find(fw->phone, fw->line);
 	if (line) {
 		all_doubt(line);
 		aa_line_kick(line);

@@ -5633,6 +5633,25 @@ static void test_stories(void **state)
 		{LINK, 1, 0, 0}, {AGAIN, 1, 1, 0}, {LINE, 0, 0, 0},
 		{REBOOT, 2, 0, 0}, {ALL_WORK, 1, 0, 29000}
 	};
+
+	/* after a loss of power settings change before the first REGISTER is
+	   answered; it comes after the new one, and the answer to the farewell
+	   that follows it is lost */
+	static const struct setup unanswered = {
+		.topo = &topologyv[0], .tp = SIP_TRANSP_UDP,
+		.failback = AA_FAILBACK_AUTO, .outbound = true, .auth = true,
+		.strict = true, .standby = 1, .lines = 3, .loss = 10,
+		.latency = 1, .keepalive = 10, .transaction = 2000, .base = 2,
+		.max = 2, .successes = 1, .period = 600, .renewal = 5,
+		.retry = 30
+	};
+	static const struct action unansweredv[] = {
+		{PROBE, 2, 0, 25988}, {HOST, 1, WORKS, 57},
+		{HOST, 1, SWALLOWS, 11048}, {NEW_ADDRESS, 0, 0, 38},
+		{HOST, 1, SAYS_403, 20000}, {HOST, 4, SWALLOWS, 0},
+		{REBOOT, 4, 0, 81}, {HOST, 4, WORKS, 0},
+		{RELOAD, 36, 379, 50000}
+	};
 	const struct {
 		const struct setup *s;
 		const struct action *v;
@@ -5661,7 +5680,8 @@ static void test_stories(void **state)
 		{&domain, domainv, ARRAY_SIZE(domainv), 0},
 		{&used_up, used_upv, ARRAY_SIZE(used_upv), 0},
 		{&used_up, used_upv, ARRAY_SIZE(used_upv), 3},
-		{&silent, silentv, ARRAY_SIZE(silentv), 5453}
+		{&silent, silentv, ARRAY_SIZE(silentv), 5453},
+		{&unanswered, unansweredv, ARRAY_SIZE(unansweredv), 1413}
 	};
 	size_t i;
 	(void)state;
