@@ -226,9 +226,10 @@ def test_calls_before_the_first_registration(lab):
                 "sip_line1_outbound_proxy_port 5070"])
     lab.until(lambda: phone.state(1)["flows"][0]["state"] == "down", 5)
     t = lab.now()
+    # baresip 4 says so at once, and has no call that could be closed
     with contextlib.suppress(CommandError):
         phone.dial("200")
-    phone.wait_event("CALL_CLOSED", after=t)
+        phone.wait_event("CALL_CLOSED", after=t)
     lab.wire.settle()
     assert not lab.wire.find(dst="primary")
     path = os.path.join(phone.dir, "config")

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <cmocka.h>
 #include <re.h>
+#include "compat.h"
 #include "replace.h"
 
 
