@@ -1763,6 +1763,18 @@ static void strays_take(struct aa_line *line, bool parting)
 }
 
 
+static bool late_due(struct aa_path *path, uint64_t now, bool all)
+{
+	if (!path->late_until || (now < path->late_until && !all))
+		return false;
+
+	if (now >= path->late_until)
+		path->late_until = 0;
+
+	return true;
+}
+
+
 /*
  * Farewells whose path was left before its REGISTER was answered are said once
  * more: where that lay in a proxy, it came after them, and made a binding that
@@ -1777,12 +1789,9 @@ static bool late_leave(struct aa_line *line, uint64_t now, bool all)
 	for (le = list_head(&line->leavel); le; le = le->next) {
 		struct aa_path *path = le->data;
 
-		if (!path->cleared || !path->late_until ||
-		    (now < path->late_until && !all))
+		if (!path->cleared || !late_due(path, now, all))
 			continue;
 
-		if (now >= path->late_until)
-			path->late_until = 0;
 		path->cleared  = false;
 		path->proven   = false;
 		path->clears   = 0;
@@ -1796,11 +1805,9 @@ static bool late_leave(struct aa_line *line, uint64_t now, bool all)
 		struct aa_path *path = le->data;
 
 		le = le->next;
-		if (!path->late_until || (now < path->late_until && !all))
+		if (!late_due(path, now, all))
 			continue;
 
-		if (now >= path->late_until)
-			path->late_until = 0;
 		path->owed   = true;
 		path->proven = false;
 		path->farewells = 0;

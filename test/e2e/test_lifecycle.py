@@ -507,9 +507,9 @@ def test_late_register_leaves_nothing(lab):
          bindings_left=0)
 
 
-def test_late_register_and_a_reload(lab):
-    """A move is taken back while its REGISTER, which lies in a proxy, has no
-    answer, and the settings change: what it makes is taken back."""
+def taken_back(lab):
+    """A move is taken back while its REGISTER has no answer. Returns the
+    registrar, the phone, the reg-ids in force, and what that REGISTER makes."""
     reg = ByRegId()
     phone, _ = phone_of(lab, [reg, reg], "tcp")
     lab.until(lambda: service(phone) == "primary", 8, "registered")
@@ -521,6 +521,13 @@ def test_late_register_and_a_reload(lab):
     phone.cmd("aastra_auto 1")
     reg.silent = False
     lab.until(lambda: set(reg.table) == home, 8, "it is taken back")
+    return reg, phone, home, late
+
+
+def test_late_register_and_a_reload(lab):
+    """A move is taken back while its REGISTER, which lies in a proxy, has no
+    answer, and the settings change: what it makes is taken back."""
+    reg, phone, home, late = taken_back(lab)
     phone.config.append("sip_registration_period 1800")
     phone.write_config()
     phone.cmd("aastra_reload")
@@ -537,17 +544,7 @@ def test_late_register_of_a_move(lab):
     """A move is taken back while its REGISTER, which lies in a proxy, has no
     answer, and the farewell overtakes it: what it makes is taken back when it
     cannot come any more (RFC 3261 17.1.2.2, Timer F)."""
-    reg = ByRegId()
-    phone, _ = phone_of(lab, [reg, reg], "tcp")
-    lab.until(lambda: service(phone) == "primary", 8, "registered")
-    home = set(reg.table)
-    reg.silent = True
-    phone.cmd("aastra_failover 1")
-    lab.until(lambda: set(reg.table) - home, 8, "a REGISTER at the backup")
-    late = {k: v for k, v in reg.table.items() if k not in home}
-    phone.cmd("aastra_auto 1")
-    reg.silent = False
-    lab.until(lambda: set(reg.table) == home, 8, "it is taken back")
+    reg, phone, home, late = taken_back(lab)
     reg.table.update(late)
     lab.until(lambda: set(reg.table) == home, 40, "and once more")
     held("End", "a REGISTER of a move that was taken back arrives late",
