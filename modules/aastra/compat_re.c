@@ -264,6 +264,26 @@ static bool is_end(int fd, int (*namef)(int, struct sockaddr *, socklen_t *),
 	return 0 == namef(fd, &name.u.sa, &name.len) &&
 		sa_cmp(&name, sa, SA_ALL);
 }
+
+
+enum {MAX_FD = 4096};
+
+
+/* The socket of a connection that is still being opened: only its own end has
+   a name yet.  A socket that listens leads nowhere. */
+static int opening_fd(const struct sa *local)
+{
+	struct sa peer;
+	int fd;
+
+	for (fd = 3; fd < MAX_FD; fd++) {
+		if (is_end(fd, getsockname, local) &&
+		    !aa_compat_fd_peer(fd, &peer))
+			return fd;
+	}
+
+	return -1;
+}
 #endif
 
 
@@ -280,12 +300,14 @@ static bool is_end(int fd, int (*namef)(int, struct sockaddr *, socklen_t *),
 int aa_compat_tcp_fd(const struct tcp_conn *tc)
 {
 #if AASTRA_RE_VERSION >= 30000
-	enum {MAX_FD = 4096};
 	struct sa local, peer;
 	int fd;
 
-	if (tcp_conn_local_get(tc, &local) || tcp_conn_peer_get(tc, &peer))
+	if (tcp_conn_local_get(tc, &local))
 		return -1;
+
+	if (tcp_conn_peer_get(tc, &peer))
+		return opening_fd(&local);
 
 	for (fd = 3; fd < MAX_FD; fd++) {
 		if (is_end(fd, getpeername, &peer) &&
@@ -334,13 +356,19 @@ int aa_compat_fd_peer(int fd, struct sa *peer)
  * @param tc   TCP connection
  * @param peer Set to the address of the other end
  *
- * @return 0 if success, ENOTCONN from libre 3 on while it is being opened,
- *         otherwise errorcode
+ * @return 0 if success, also while it is being opened; otherwise errorcode,
+ *         where it is closed
  */
 int aa_compat_tcp_peer(const struct tcp_conn *tc, struct sa *peer)
 {
 #if AASTRA_RE_VERSION >= 30000
-	return tcp_conn_peer_get(tc, peer);
+	struct sa local;
+
+	if (!tcp_conn_peer_get(tc, peer))
+		return 0;
+
+	return tcp_conn_local_get(tc, &local) ? ENOTCONN
+		: aa_compat_fd_peer(opening_fd(&local), peer);
 #else
 	return aa_compat_fd_peer(tcp_conn_fd(tc), peer);
 #endif

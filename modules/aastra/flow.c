@@ -226,6 +226,7 @@ static void flow_stop(struct aa_flow *flow)
 	flow->flow_timer = 0;
 	flow->outbound = false;
 	flow->shut = false;
+	flow->name_until = 0;
 }
 
 

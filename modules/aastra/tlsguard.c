@@ -39,6 +39,7 @@
  * Copyright (C) 2026 The baresip-aastra authors
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,6 +98,7 @@ static struct {
 	X509_STORE *store;      /* trusted certificates                     */
 	bool wanted;            /* servers are verified                     */
 	int index;              /* of the extra data, once and for all      */
+	pthread_t thread;       /* that libre and the module run in         */
 	const char *host;       /* of the connection that is being opened   */
 	SSL *ssl;               /* made for it                              */
 	SSL_CTX *ctx;           /* that libre makes all of them of          */
@@ -455,7 +457,7 @@ static const struct tcp_conn *tcp_of(SSL *ssl)
 }
 
 
-/* Not known while the connection is being opened */
+/* Not known of one that is closed */
 static bool peer_of(struct sa *peer, SSL *ssl)
 {
 	const struct tcp_conn *tcp = tcp_of(ssl);
@@ -699,6 +701,12 @@ static void ssl_setup(SSL *ssl)
 }
 
 
+static bool is_own_thread(void)
+{
+	return pthread_equal(guard.thread, pthread_self());
+}
+
+
 static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 			long argl, void *argp)
 {
@@ -706,6 +714,10 @@ static void new_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 	(void)ptr;
 	(void)argl;
 	(void)argp;
+
+	/* some other library's: nothing here is made for two threads */
+	if (!is_own_thread())
+		return;
 
 	if (guard.host)
 		guard.ssl = parent;
@@ -743,6 +755,9 @@ static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 	(void)argl;
 	(void)argp;
 
+	if (!is_own_thread())
+		return;
+
 	if (parent == guard.ssl)
 		guard.ssl = NULL;
 
@@ -760,6 +775,8 @@ static void free_handler(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx,
 
 static int index_init(void)
 {
+	guard.thread = pthread_self();
+
 	if (guard.index < 0)
 		guard.index = SSL_get_ex_new_index(0, NULL, new_handler, NULL,
 						   free_handler);
@@ -1000,11 +1017,9 @@ static bool conn_unsafe(const struct conn *conn, struct sa *peer)
 		return true;
 	}
 
-	/* still being opened by baresip: cert_handler() sees who it is */
-	if (!peer_of(peer, conn->ssl)) {
-		sa_init(peer, AF_UNSPEC);
-		return SSL_get_SSL_CTX(conn->ssl) != guard.ctx;
-	}
+	/* closed: nothing goes down it, wherever it led to */
+	if (!peer_of(peer, conn->ssl))
+		return false;
 
 	return SSL_is_server(conn->ssl) || conn->shown ||
 		SSL_get_SSL_CTX(conn->ssl) != guard.ctx;
@@ -1107,8 +1122,7 @@ bool aa_tlsguard_shut(const struct sa *peer)
 		struct conn *conn = le->data;
 		struct sa sa;
 
-		if (!conn_unsafe(conn, &sa) ||
-		    (sa_isset(&sa, SA_ADDR) && !sa_cmp(&sa, peer, SA_ALL)))
+		if (!conn_unsafe(conn, &sa) || !sa_cmp(&sa, peer, SA_ALL))
 			continue;
 
 		if (!sa_isset(&conn->shut, SA_ADDR))
