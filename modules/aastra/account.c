@@ -437,14 +437,14 @@ static bool answer_held(struct aa_account *acc)
 }
 
 
-/* baresip's own settings, as they were but for the registration period [s] */
+/* baresip's own settings, as they were but for who it is, and for the
+   registration period [s] */
 static int settings_restore(struct aa_account *acc, uint32_t regint)
 {
 	struct account *a = ua_account(acc->own);
 	int err;
 
-	err  = aa_account_identity_set(acc, NULL, NULL, NULL);
-	err |= outbound_set(a, acc->own_outbound, 0);
+	err  = outbound_set(a, acc->own_outbound, 0);
 	err |= outbound_set(a, acc->own_outbound2, 1);
 	err |= account_set_sipnat(a, acc->own_sipnat);
 	err |= account_set_regint(a, regint);
@@ -471,7 +471,8 @@ void aa_account_release(struct aa_account *acc)
 	calls_end(acc);
 	acc->other = mem_deref(acc->other);
 
-	err = settings_restore(acc, acc->own_regint);
+	err  = aa_account_identity_set(acc, NULL, NULL, NULL);
+	err |= settings_restore(acc, acc->own_regint);
 	if (!err)
 		err = ua_update_account(acc->own);
 	if (!err && acc->own_regint)
@@ -515,6 +516,11 @@ void aa_account_end(struct aa_account *acc, const struct ua *dying)
 
 	(void)answer_held(acc);
 	acc->ended = true;
+
+	/* not sooner: what the line has said last may be challenged.  An
+	   account that stays may be taken over once more. */
+	if (!dying)
+		(void)aa_account_identity_set(acc, NULL, NULL, NULL);
 
 	ua = acc->shown == acc->own ? acc->other : acc->own;
 

@@ -247,6 +247,32 @@ def test_calls_before_the_first_registration(lab):
     assert phone.exit() == 0
 
 
+def test_identity_after_a_line_that_was_silent(lab):
+    """What a key says of an account is forgotten with the key, also where the
+    line has been without a registrar in between."""
+    server = lab.combined(lab.primary)
+    keys = ["sip_line1_auth_name nobody", "sip_line1_password nothing"]
+    silent = "sip_line1_registrar_ip 0.0.0.0"
+    phone = lab.baresip([lab.account(100, domain=lab.primary.ip,
+                                     transport="tcp")], aastra=True,
+                        config=keys)
+    lab.until(lambda: phone.state(1)["error"], 8, "it was refused")
+    path = os.path.join(phone.dir, "config")
+    with open(path) as f:
+        text_ = f.read()
+
+    def reload(text):
+        with open(path, "w") as f:
+            f.write(text)
+        return phone.cmd("aastra_reload")
+
+    assert "does not register" in reload(text_ + silent + "\n")
+    assert "line 1: begins" in reload("".join(
+        x for x in text_.splitlines(True) if x.strip() not in keys))
+    lab.until(lambda: server.bindings("100"), 10)
+    assert phone.exit() == 0
+
+
 def test_second_outbound_proxy(lab):
     """baresip registers an account over its `outbound` and its `outbound2`.
     That stays so until a backup key applies; then the second one is ignored,
