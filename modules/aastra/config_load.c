@@ -552,66 +552,22 @@ static int look_at_accounts(struct aa_config *cfg, const char *path)
 }
 
 
-struct first {
-	char *ifname;
-	size_t sz;
-};
-
-
-/** The first interface that can be spoken over */
-static bool first_handler(const char *ifname, const struct sa *sa, void *arg)
-{
-	struct first *first = arg;
-
-	if (sa_is_loopback(sa) || sa_is_linklocal(sa))
-		return false;
-
-	str_ncpy(first->ifname, ifname, first->sz);
-
-	return true;
-}
-
-
 /**
- * The interface in use: baresip's own `net_interface`, which may be an
- * address, else that with the default route, else the first one that there is
+ * The MAC of an interface, as the phones write it; asked for by a socket, since
+ * /sys may be that of another network namespace
  */
-static void get_interface(char *ifname, size_t sz, const struct aa_config *cfg)
-{
-	struct first first = {ifname, sz};
-	struct sa sa;
-
-	ifname[0] = '\0';
-
-	if (cfg->ifname[0]) {
-		if (sa_set_str(&sa, cfg->ifname, 0))
-			str_ncpy(ifname, cfg->ifname, sz);
-		else
-			(void)net_if_getname(ifname, sz, sa_af(&sa), &sa);
-		return;
-	}
-
-	if (net_rt_default_get(AF_INET, ifname, (int)sz) &&
-	    net_rt_default_get(AF_INET6, ifname, (int)sz))
-		(void)net_if_apply(first_handler, &first);
-}
-
-
-/**
- * The MAC of the interface in use, as the phones write it; asked for by a
- * socket, since /sys may be that of another network namespace
- */
-static bool get_mac(char *mac, size_t sz, const struct aa_config *cfg)
+static bool mac_of(char *mac, size_t sz, const char *ifname)
 {
 	static const uint8_t none[6];
 	const uint8_t *hw;
 	struct ifreq ifr;
 	int fd, err;
 
-	memset(&ifr, 0, sizeof(ifr));
-	get_interface(ifr.ifr_name, sizeof(ifr.ifr_name), cfg);
-	if (!ifr.ifr_name[0])
+	if (!str_isset(ifname))
 		return false;
+
+	memset(&ifr, 0, sizeof(ifr));
+	str_ncpy(ifr.ifr_name, ifname, sizeof(ifr.ifr_name));
 
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -627,6 +583,64 @@ static bool get_mac(char *mac, size_t sz, const struct aa_config *cfg)
 
 	return re_snprintf(mac, sz, "%02X%02X%02X%02X%02X%02X", hw[0], hw[1],
 			   hw[2], hw[3], hw[4], hw[5]) > 0;
+}
+
+
+struct first {
+	char *mac;
+	size_t sz;
+};
+
+
+/** The first interface that can be spoken over, and has a MAC */
+static bool first_handler(const char *ifname, const struct sa *sa, void *arg)
+{
+	struct first *first = arg;
+
+	return !sa_is_loopback(sa) && !sa_is_linklocal(sa) &&
+		mac_of(first->mac, first->sz, ifname);
+}
+
+
+/** baresip's own `net_interface`, which may be an address */
+static void named_interface(char *ifname, size_t sz,
+			    const struct aa_config *cfg)
+{
+	struct sa sa;
+
+	ifname[0] = '\0';
+
+	if (!cfg->ifname[0])
+		return;
+
+	if (sa_set_str(&sa, cfg->ifname, 0))
+		str_ncpy(ifname, cfg->ifname, sz);
+	else
+		(void)net_if_getname(ifname, sz, sa_af(&sa), &sa);
+}
+
+
+/**
+ * The MAC of the interface in use: the one that is named, or where that has
+ * none, as a tunnel, that with the default route, else the first one that has
+ */
+static bool get_mac(char *mac, size_t sz, const struct aa_config *cfg)
+{
+	struct first first = {mac, sz};
+	char ifname[IFNAMSIZ];
+
+	named_interface(ifname, sizeof(ifname), cfg);
+	if (mac_of(mac, sz, ifname))
+		return true;
+
+	ifname[0] = '\0';
+	if (net_rt_default_get(AF_INET, ifname, (int)sizeof(ifname)))
+		(void)net_rt_default_get(AF_INET6, ifname,
+					 (int)sizeof(ifname));
+	if (mac_of(mac, sz, ifname))
+		return true;
+
+	return 0 == net_if_apply(first_handler, &first) && mac[0];
 }
 
 

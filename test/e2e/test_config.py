@@ -129,6 +129,25 @@ def test_file_by_mac(lab):
     assert f.phone.exit() == 0
 
 
+def test_file_by_mac_of_a_tunnel(lab):
+    """What baresip is bound to may have no MAC: the phone's own one counts
+    then, as without `net_interface`."""
+    phone = lab.phone
+    ether = re.search(r"ether ([0-9a-f:]+)", phone.run(
+        "ip", "link", "show", "eth0"))[1].replace(":", "").upper()
+    for args in (("tuntap", "add", "tun9", "mode", "tun"),
+                 ("addr", "add", phone.ip + "/32", "dev", "tun9"),
+                 ("link", "set", "tun9", "up")):
+        phone.run("ip", *args)
+
+    f = Files(lab, "sip transport protocol: 2\n",
+              config=["net_interface tun9"],
+              files={"phonecfg/%s.cfg" % ether: line(
+                  1, lab.primary.ip, password=SECRET % 100)})
+    f.registered(100)
+    assert f.phone.exit() == 0
+
+
 def test_accounts_beside_files(lab):
     """The second line is described by the file: the second account is
     ignored, and not one REGISTER of it is seen."""
