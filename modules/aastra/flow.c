@@ -510,6 +510,12 @@ static void schedule_check(struct aa_flow *flow)
 {
 	uint32_t interval = flow->interval;
 
+	/* it is not ready before it is looked at again */
+	if (flow->shut) {
+		aa_tmr_start(&flow->tmr, SHUT_WAIT_MS, probe_handler, flow);
+		return;
+	}
+
 	if (flow->flow_timer)
 		interval = MIN(interval, flow->flow_timer);
 
@@ -643,6 +649,9 @@ static void flow_up(struct aa_flow *flow, const struct sip_msg *msg)
 
 		if (!was_up)
 			schedule_check(flow);
+	}
+	else if (flow->shut) {
+		schedule_check(flow);
 	}
 	else {
 		aa_tmr_cancel(&flow->tmr);
