@@ -691,8 +691,16 @@ const char *aa_line_reason(const struct aa_line *line)
 	if (!line)
 		return "";
 
-	return str_isset(line->fault) ? line->fault :
-		line->cur ? line->cur->reason : "";
+	if (str_isset(line->fault))
+		return line->fault;
+	if (line->cur)
+		return line->cur->reason;
+	if (!line->next)
+		return "";
+
+	/* it was never registered: of what is tried now */
+	return str_isset(line->next->reason) ? line->next->reason :
+		aa_flow_reason(line->next->flow);
 }
 
 

@@ -606,6 +606,18 @@ def test_state_of_a_refused_line(lab):
     assert phone.exit() == 0
 
 
+def test_state_where_no_server_was_ever_there(lab):
+    """The same where there was nobody to be asked since the start: no name
+    server knows where the line's servers are."""
+    phone = lab.baresip(lab.account(transport="tcp"), aastra=True)
+    lab.until(lambda: phone.state(1)["error"], 8)
+    s = phone.state(1)
+    assert fits(s, LINE) and s["service"] == "none" and not s["registered"]
+    assert s["error"].startswith("name server")
+    assert s["error"] in phone.cmd("aastra_status")
+    assert phone.exit() == 0
+
+
 # -- what a user may do at any time -------------------------------------------------------
 
 
