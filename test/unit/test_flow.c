@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include "flow.c"
 #include "aastra_baresip.h"
+#include "said.h"
 
 
 static struct aa_flow flow;
@@ -22,8 +23,9 @@ struct sip *uag_sip(void)
 }
 
 
-void info(const char *fmt, ...)
+void SAID(info)(SAID_ARGS const char *fmt, ...)
 {
+	SAID_UNUSED;
 	(void)fmt;
 }
 

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include <re.h>
 #include "aastra_baresip.h"
+#include "said.h"
 #include "compat.h"
 #include "tlsguard.h"
 
@@ -41,8 +42,9 @@ struct sip *uag_sip(void)
 }
 
 
-void info(const char *fmt, ...)
+void SAID(info)(SAID_ARGS const char *fmt, ...)
 {
+	SAID_UNUSED;
 	(void)fmt;
 }
 
