@@ -439,7 +439,7 @@ static void failed(struct aa_binding *b, int err, const struct sip_msg *msg)
 	/* all or nothing (RFC 3261 10.3): a refused one made no binding, but an
 	   older one may still be there; 408 and 504 leave it open, and what was
 	   not answered may be taken late */
-	if (!msg || msg->scode == 408 || msg->scode == 504)
+	if (aa_msg_is_open(msg))
 		b->unsure = true;
 	else if (!b->unsure && aa_now_ms() >= b->until)
 		b->sent = b->told = false;

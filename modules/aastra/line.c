@@ -928,14 +928,6 @@ static void plain_learn(const struct aa_line *line, const struct aa_binding *b,
 }
 
 
-/* Was it answered by nobody, or by a proxy that got no answer itself (RFC 3261
-   16.7, 21.4.9, 21.5.5)?  The registrar may take it still. */
-static bool is_open(const struct sip_msg *msg)
-{
-	return !msg || msg->scode == 408 || msg->scode == 504;
-}
-
-
 static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 			    const char *reason, uint32_t retry_after,
 			    const struct sip_msg *msg, void *arg)
@@ -952,7 +944,7 @@ static void binding_handler(struct aa_binding *b, enum aa_binding_event ev,
 		aa_flow_seen(path->flow, msg);
 
 	if (ev != AA_BINDING_GONE)
-		path->late_until = is_open(msg) ? aa_now_ms() + ASTRAY_MS : 0;
+		path->late_until = aa_msg_is_open(msg) ? aa_now_ms() + ASTRAY_MS : 0;
 
 	path->event           = true;
 	path->ev              = ev;
@@ -1885,9 +1877,8 @@ static void leaving_event(struct aa_path *path)
 	path->astray_until = path->astray_before;
 
 	/* what was sent before the farewell may have come as late as this */
-	if (!path->proven) {
+	if (!path->proven)
 		all_doubt(path->line);
-	}
 
 	answers_again(path->over_own ? path : path->line->cur);
 

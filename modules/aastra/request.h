@@ -74,4 +74,18 @@ bool aa_conn_close_all(const struct sa *peer);
 bool aa_scode_is_server_failure(uint16_t scode);
 uint32_t aa_msg_retry_after(const struct sip_msg *msg);
 
+
+/**
+ * Was a request answered by nobody, or by a proxy that got no answer itself
+ * (RFC 3261 16.7, 21.4.9, 21.5.5)?  Who it was for may take it still.
+ *
+ * @param msg Final response, NULL if there was none
+ *
+ * @return true for none, 408 and 504
+ */
+static inline bool aa_msg_is_open(const struct sip_msg *msg)
+{
+	return !msg || msg->scode == 408 || msg->scode == 504;
+}
+
 #endif
